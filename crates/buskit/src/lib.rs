@@ -1,0 +1,1 @@
+//! What a bus author imports.

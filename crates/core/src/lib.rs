@@ -1,0 +1,1 @@
+//! Channels, subscriptions, delivery policy, outcomes, Routes and the Bus trait.

@@ -1,0 +1,1 @@
+//! The wire: headers, payload, CloudEvents in all three modes, trace context.

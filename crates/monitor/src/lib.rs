@@ -1,0 +1,1 @@
+//! Watches resources, calls the hooks of a bus, writes status.

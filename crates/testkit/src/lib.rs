@@ -1,0 +1,1 @@
+//! Fakes, recording subscribers, control-plane harness, bus conformance suite.

@@ -1,0 +1,2 @@
+//! The `busway` binary.
+fn main() {}
