@@ -1,0 +1,55 @@
+# `make help` says what there is. SEED=… repeats a randomised test that printed its seed.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Only simulations are built with this flag: turmoil seeds tokio's own choices under it.
+# A folder of their own, so that the two builds do not throw each other's work away.
+SIM_RUSTFLAGS := --cfg tokio_unstable
+SIM_TARGET := $(or $(CARGO_TARGET_DIR),target)/sim
+# Simulations are the test targets named `sim`.
+SIMS := $(wildcard tests/sim.rs crates/*/tests/sim.rs)
+
+export SEED
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: quickstart
+quickstart: ## a channel and three subscriptions on this machine; ONCE=1 ends by itself
+	cargo build --release --bin busway
+	$(or $(CARGO_TARGET_DIR),target)/release/busway dev examples/quickstart $(if $(ONCE),--once)
+
+.PHONY: tools
+tools: ## build the pinned tools that tests and checks run, once, into a cache outside the checkout
+	hack/tools.sh
+
+.PHONY: test
+test: ## every test that needs no root; the last line is the sum
+	hack/tools.sh etcd kubernetes
+	hack/sum-tests.sh "cargo test --workspace --no-fail-fast" \
+		$(if $(SIMS),"RUSTFLAGS='$(SIM_RUSTFLAGS)' CARGO_TARGET_DIR='$(SIM_TARGET)' cargo test --workspace --no-fail-fast --test sim")
+
+.PHONY: check
+check: ## format, lints, licenses and sources of dependencies, generated files
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	"$$(hack/tools.sh cargo-deny)/cargo-deny" --workspace check bans licenses sources
+	hack/generate.sh --check
+
+.PHONY: generate
+generate: ## write crds/, deploy/crds.yaml and the generated tables in docs/ anew
+	hack/generate.sh
+
+.PHONY: bench
+bench: ## the bare loop and Busway side by side, one table
+	cargo bench --bench side_by_side
+
+.PHONY: soak
+soak: ## the data plane under load and faults for DURATION (default 1h)
+	cargo test --release --test soak -- --ignored --nocapture
+
+.PHONY: clean
+clean: ## remove what was built here; the cache of tools stays
+	cargo clean
