@@ -3,5 +3,25 @@
 //! Nothing here does IO, knows of Kubernetes or has a runtime. Read in this order.
 
 mod message;
+pub mod names;
 
+mod keep;
+
+mod attributes;
+mod event;
+mod json;
+mod value;
+
+pub mod batch;
+pub mod convert;
+
+pub mod dead_letter;
+pub mod hops;
+mod id;
+pub mod trace;
+
+pub use attributes::{Attributes, attribute};
+pub use event::{InvalidEvent, Kind, Mode, SpecVersion};
+pub use id::{InvalidMessageId, MessageId};
+pub use keep::KeepHeaders;
 pub use message::Message;

@@ -1,0 +1,1 @@
+//! The members of a JSON object, with their places in the bytes.
