@@ -1,0 +1,167 @@
+//! The delivery policy: what Bus, Channel and Subscription say, merged field by field.
+
+use std::time::Duration;
+
+use crate::{outcome::StatusRule, pacing::Backoff};
+
+/// The policy of one subscription, complete.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeliveryPolicy {
+    /// Attempts after the first.
+    pub retry: u32,
+    /// How long to wait between attempts.
+    pub backoff: Backoff,
+    /// How long one attempt may take, connecting included.
+    pub timeout: Duration,
+    /// How long connecting (look-up, TCP, TLS) may take.
+    pub connect_timeout: Duration,
+    /// How old a message may become before it is attempted again; counted from acceptance.
+    pub max_age: Option<Duration>,
+    /// The longest `Retry-After` that is honoured.
+    pub retry_after_max: Duration,
+    /// Rules that come before the built-in outcome table.
+    pub status_rules: Vec<StatusRule>,
+    /// Attempts in flight at once.
+    pub max_in_flight: u32,
+    /// Messages taken from the bus and not settled.
+    pub max_unsettled: u32,
+}
+
+impl Default for DeliveryPolicy {
+    fn default() -> Self {
+        Self {
+            retry: 10,
+            backoff: Backoff::default(),
+            timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            max_age: None,
+            retry_after_max: Duration::from_mins(5),
+            status_rules: Vec::new(),
+            max_in_flight: 64,
+            max_unsettled: 1024,
+        }
+    }
+}
+
+/// What one resource says about delivery; unset fields are left to the next level.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeliveryOverrides {
+    /// As [`DeliveryPolicy::retry`].
+    pub retry: Option<u32>,
+    /// As [`Backoff::policy`].
+    pub backoff_policy: Option<crate::pacing::BackoffPolicy>,
+    /// As [`Backoff::delay`].
+    pub backoff_delay: Option<Duration>,
+    /// As [`Backoff::max`].
+    pub backoff_max: Option<Duration>,
+    /// As [`Backoff::jitter`].
+    pub jitter: Option<crate::pacing::Jitter>,
+    /// As [`DeliveryPolicy::timeout`].
+    pub timeout: Option<Duration>,
+    /// As [`DeliveryPolicy::connect_timeout`].
+    pub connect_timeout: Option<Duration>,
+    /// As [`DeliveryPolicy::max_age`].
+    pub max_age: Option<Duration>,
+    /// As [`DeliveryPolicy::retry_after_max`].
+    pub retry_after_max: Option<Duration>,
+    /// As [`DeliveryPolicy::status_rules`]; a list replaces the whole list of the next level.
+    pub status_rules: Option<Vec<StatusRule>>,
+    /// The dead-letter sink's address; the empty text means none, also where the next level has one.
+    pub dead_letter_sink: Option<String>,
+    /// As [`DeliveryPolicy::max_in_flight`].
+    pub max_in_flight: Option<u32>,
+    /// As [`DeliveryPolicy::max_unsettled`].
+    pub max_unsettled: Option<u32>,
+}
+
+impl DeliveryOverrides {
+    /// These fields, and where they are unset, those of `below` (Subscription over Channel over Bus).
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        Self {
+            retry: self.retry.or(below.retry),
+            backoff_policy: self.backoff_policy.or(below.backoff_policy),
+            backoff_delay: self.backoff_delay.or(below.backoff_delay),
+            backoff_max: self.backoff_max.or(below.backoff_max),
+            jitter: self.jitter.or(below.jitter),
+            timeout: self.timeout.or(below.timeout),
+            connect_timeout: self.connect_timeout.or(below.connect_timeout),
+            max_age: self.max_age.or(below.max_age),
+            retry_after_max: self.retry_after_max.or(below.retry_after_max),
+            status_rules: self.status_rules.or(below.status_rules),
+            dead_letter_sink: self.dead_letter_sink.or(below.dead_letter_sink),
+            max_in_flight: self.max_in_flight.or(below.max_in_flight),
+            max_unsettled: self.max_unsettled.or(below.max_unsettled),
+        }
+    }
+
+    /// The dead-letter sink, if there is one.
+    #[must_use]
+    pub fn sink(&self) -> Option<&str> {
+        self.dead_letter_sink.as_deref().filter(|s| !s.is_empty())
+    }
+
+    /// The policy, with the built-in defaults for what nobody set.
+    ///
+    /// At least one message is in flight and unsettled: a policy of none would hold everything
+    /// without saying so.
+    #[must_use]
+    pub fn complete(self) -> DeliveryPolicy {
+        let base = DeliveryPolicy::default();
+        DeliveryPolicy {
+            retry: self.retry.unwrap_or(base.retry),
+            backoff: Backoff {
+                policy: self.backoff_policy.unwrap_or(base.backoff.policy),
+                delay: self.backoff_delay.unwrap_or(base.backoff.delay),
+                max: self.backoff_max.unwrap_or(base.backoff.max),
+                jitter: self.jitter.unwrap_or(base.backoff.jitter),
+            },
+            timeout: self.timeout.unwrap_or(base.timeout),
+            connect_timeout: self.connect_timeout.unwrap_or(base.connect_timeout),
+            max_age: self.max_age.or(base.max_age),
+            retry_after_max: self.retry_after_max.unwrap_or(base.retry_after_max),
+            status_rules: self.status_rules.unwrap_or(base.status_rules),
+            max_in_flight: self.max_in_flight.unwrap_or(base.max_in_flight).max(1),
+            max_unsettled: self.max_unsettled.unwrap_or(base.max_unsettled).max(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_subscription_wins_field_by_field() {
+        let bus = DeliveryOverrides {
+            retry: Some(1),
+            timeout: Some(Duration::from_secs(1)),
+            dead_letter_sink: Some("bus-sink".to_owned()),
+            ..Default::default()
+        };
+        let channel = DeliveryOverrides {
+            retry: Some(2),
+            max_in_flight: Some(2),
+            ..Default::default()
+        };
+        let subscription = DeliveryOverrides {
+            retry: Some(3),
+            dead_letter_sink: Some(String::new()),
+            ..Default::default()
+        };
+        let merged = subscription.over(channel).over(bus);
+        assert_eq!(merged.sink(), None);
+        let policy = merged.complete();
+        assert_eq!(
+            (policy.retry, policy.max_in_flight, policy.timeout),
+            (3, 2, Duration::from_secs(1))
+        );
+        assert_eq!(policy.max_unsettled, 1024);
+    }
+
+    #[test]
+    fn nothing_set_is_the_default() {
+        let policy = DeliveryOverrides::default().complete();
+        assert_eq!(policy, DeliveryPolicy::default());
+    }
+}
