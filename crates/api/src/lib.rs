@@ -13,11 +13,19 @@ pub mod filter;
 pub mod parameters;
 pub mod text;
 
+pub mod conditions;
+pub mod ready;
+pub mod reason;
+
+pub mod crds;
+
 mod schema;
 
 pub use bus::{Bus, BusSpec, BusStatus, ClusterBus, ClusterBusSpec};
 pub use channel::{Channel, ChannelSpec, ChannelStatus};
+pub use conditions::{ConditionType, Said, Truth};
 pub use delivery::Delivery;
+pub use reason::Reason;
 pub use subscription::{Subscription, SubscriptionSpec, SubscriptionStatus};
 pub use text::{DurationText, SizeText};
 

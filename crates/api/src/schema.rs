@@ -9,9 +9,10 @@ pub(crate) fn embedded<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema
     let mut schema = generator.subschema_for::<T>();
     if let Some(object) = schema.as_object_mut() {
         object.remove("description");
-        for key in ["properties", "items", "additionalProperties"] {
-            if let Some(inner) = object.get_mut(key) {
-                strip_descriptions(inner);
+        let fields = object.get_mut("properties").and_then(Value::as_object_mut);
+        for field in fields.into_iter().flat_map(|fields| fields.values_mut()) {
+            for key in ["properties", "items", "additionalProperties"] {
+                field.get_mut(key).into_iter().for_each(strip_descriptions);
             }
         }
     }
