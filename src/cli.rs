@@ -1,0 +1,4 @@
+//! Commands that need no more than the API types and HTTP.
+
+pub mod crds;
+pub mod sink;

@@ -1,0 +1,29 @@
+//! `busway crds`: the custom resource definitions.
+
+use std::{fs, io::Write as _, path::PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+
+/// `busway crds`
+#[derive(Debug, Args)]
+pub struct CrdsArgs {
+    /// Write one file a kind into this folder, instead of all to standard output.
+    #[arg(long, value_name = "DIR")]
+    pub split: Option<PathBuf>,
+}
+
+/// Prints or writes them.
+///
+/// # Errors
+/// When a file or standard output cannot be written.
+pub fn run(args: &CrdsArgs) -> anyhow::Result<()> {
+    let Some(dir) = &args.split else {
+        return Ok(std::io::stdout().write_all(busway_api::crds::crds_yaml()?.as_bytes())?);
+    };
+    for (name, yaml) in busway_api::crds::files()? {
+        let path = dir.join(name);
+        fs::write(&path, yaml).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
