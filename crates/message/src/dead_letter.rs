@@ -11,7 +11,7 @@ use crate::{
         BUSWAY_ERROR_ATTEMPTS, BUSWAY_ERROR_CODE, BUSWAY_ERROR_DATA, BUSWAY_ERROR_DEST, CE_PREFIX,
         ERROR_ATTEMPTS_ATTRIBUTE, ERROR_CODE_ATTRIBUTE, ERROR_DATA_ATTRIBUTE, ERROR_DEST_ATTRIBUTE,
     },
-    value::to_header,
+    value::{percent_encode, to_header},
 };
 
 mod redact;
@@ -176,15 +176,7 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 /// The text with everything that is not visible ASCII percent-encoded; unlike an attribute's value
 /// this is not decoded again, so that a URL looks like one.
 fn visible(text: &str) -> String {
-    text.bytes()
-        .fold(String::with_capacity(text.len()), |mut visible, byte| {
-            if byte.is_ascii_graphic() {
-                visible.push(char::from(byte));
-            } else {
-                visible.push_str(&format!("%{byte:02X}"));
-            }
-            visible
-        })
+    percent_encode(text, |byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]

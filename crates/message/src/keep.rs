@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 /// `tracestate`, `baggage`, those that begin with `ce-`, `x-b3-`, `x-ot-`, `knative-` or `busway-`,
 /// and the names that a Bus adds. Never kept, even when a Bus adds them: what belongs to one
 /// connection or request (RFC 9110 §7.6.1, with the names that `connection` lists), credentials,
-/// and what only Busway says, see [`is_ours`].
+/// and what only Busway says: `busway-{namespace,subscription,attempt,probe,id,replay,redrive}`.
 ///
 /// Repeated values become one, joined by a comma as RFC 9110 §5.3 says.
 #[derive(Clone, Debug, Default)]

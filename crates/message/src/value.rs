@@ -1,6 +1,6 @@
 //! Rules of single attribute values, CloudEvents 1.0 §3.1; 0.3 says the same of these.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write as _};
 
 /// Whether it consists of lower-case letters and digits only, as an attribute's name must.
 pub(crate) fn is_attribute_name(name: &str) -> bool {
@@ -185,20 +185,21 @@ fn utf8(bytes: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
 /// An attribute's string as a header's value: space, quote, percent and everything that is not
 /// visible ASCII is percent-encoded.
 pub(crate) fn to_header(value: &str) -> String {
-    use std::fmt::Write as _;
+    percent_encode(value, |byte| {
+        byte.is_ascii_graphic() && byte != b'"' && byte != b'%'
+    })
+}
 
-    let mut encoded = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        match byte {
-            b'"' | b'%' => {}
-            b'!'..=b'~' => {
-                encoded.push(char::from(byte));
-                continue;
-            }
-            _ => {}
+/// The text with the UTF-8 bytes that are not kept as `%XX`.
+pub(crate) fn percent_encode(text: &str, is_kept: impl Fn(u8) -> bool) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if is_kept(byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _infallible = write!(encoded, "%{byte:02X}");
         }
-        // Writing to a String cannot fail.
-        let _infallible = write!(encoded, "%{byte:02X}");
     }
     encoded
 }

@@ -59,7 +59,10 @@ fn structured_message(body: &str) -> Message {
 
 #[track_caller]
 fn assert_invalid(message: &Message, reason: &str, attribute: Option<&str>) {
-    let error = Kind::of(message).expect_err(&format!("{message:?}"));
+    let error = match Kind::of(message) {
+        Ok(kind) => panic!("{kind:?}: {message:?}"),
+        Err(error) => error,
+    };
     assert_eq!(
         (error.reason(), error.attribute()),
         (reason, attribute),
