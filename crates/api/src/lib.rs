@@ -18,6 +18,7 @@ pub mod ready;
 pub mod reason;
 
 pub mod crds;
+pub mod validate;
 
 mod schema;
 
