@@ -171,7 +171,9 @@ fn check_list(schema: &Value, items: &[Value], path: &str, wrong: &mut Vec<Refus
     let length = items.len() as u64;
     if let Some(most) = bound(schema, "maxItems").filter(|&most| length > most) {
         let detail = format!("{length}: must have at most {most} items");
+        // No look at the items: their number is not bounded then.
         wrong.push(Refusal::new(path, Cause::TooMany, detail));
+        return;
     }
     if let Some(least) = bound(schema, "minItems").filter(|&least| length < least) {
         let detail = format!("{length}: {path} in body should have at least {least} items");
