@@ -3,4 +3,13 @@
 //! It has never heard of a data plane or of a certain bus: it is handed a [`busway_core::Bus`] and
 //! a [`busway_core::serving::DataPlane`].
 
+pub mod monitor;
+pub mod options;
+pub mod replicas;
 pub mod source;
+
+mod engine;
+
+pub use monitor::{Monitor, MonitorError};
+pub use options::{Loopback, Options, Orphans, Parts, Role};
+pub use replicas::Replicas;
