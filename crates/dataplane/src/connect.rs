@@ -1,0 +1,160 @@
+//! How subscribers are reached: names, TCP, TLS; each part can be replaced.
+
+mod dns;
+mod tcp;
+mod tls;
+
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use busway_core::{
+    address::{Destination, HostMap},
+    outcome::Failure,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, timeout_at},
+};
+
+pub use dns::DnsResolver;
+pub use tcp::TcpConnector;
+pub use tls::Trust;
+
+/// A stream of bytes, in both directions.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for T {}
+
+/// A boxed stream.
+pub type BoxIo = Box<dyn Io>;
+
+/// Opens connections.
+#[async_trait]
+pub trait Connect: Send + Sync + 'static {
+    /// A connection to this address. May be dropped at any await.
+    async fn connect(&self, address: SocketAddr) -> io::Result<BoxIo>;
+}
+
+/// Looks names up, absolutely: never through a search list.
+#[async_trait]
+pub trait Resolve: Send + Sync + 'static {
+    /// The addresses of a name, at least one. May be dropped at any await.
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
+}
+
+/// Name look-up, local names, TCP and TLS. Cloning shares it.
+#[derive(Clone)]
+pub struct Network {
+    resolver: Arc<dyn Resolve>,
+    connector: Arc<dyn Connect>,
+    hosts: Arc<HostMap>,
+    trust: Trust,
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network")
+            .field("hosts", &self.hosts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Network {
+    /// A network of these parts, with no names of its own.
+    #[must_use]
+    pub fn new(resolver: Arc<dyn Resolve>, connector: Arc<dyn Connect>, trust: Trust) -> Self {
+        Self {
+            resolver,
+            connector,
+            hosts: Arc::default(),
+            trust,
+        }
+    }
+
+    /// The machine's: its name servers, TCP, and the Mozilla roots.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::new(
+            Arc::new(DnsResolver::system()),
+            Arc::new(TcpConnector),
+            Trust::mozilla(),
+        )
+    }
+
+    /// The same, where these names have these addresses (`--host`).
+    #[must_use]
+    pub fn with_hosts(mut self, hosts: HostMap) -> Self {
+        self.hosts = Arc::new(hosts);
+        self
+    }
+
+    /// A connection to a destination, within `within`, and whether TLS failed, the name or TCP.
+    pub(crate) async fn open(
+        &self,
+        destination: &Destination,
+        within: Duration,
+    ) -> Result<BoxIo, Failure> {
+        let deadline = Instant::now() + within;
+        let addresses = timeout_at(deadline, self.addresses(destination))
+            .await
+            .map_err(|_| Failure::Dns)?
+            .map_err(|error| {
+                tracing::debug!(host = destination.host(), %error, "name look-up failed");
+                Failure::Dns
+            })?;
+        let tcp = self.first_of(&addresses, deadline).await?;
+        if !destination.is_https() {
+            return Ok(tcp);
+        }
+        timeout_at(deadline, self.trust.handshake(destination, tcp))
+            .await
+            .map_err(|_| Failure::Tls)?
+            .map_err(|error| {
+                tracing::debug!(host = destination.host(), %error, "TLS handshake failed");
+                Failure::Tls
+            })
+    }
+
+    async fn addresses(&self, destination: &Destination) -> io::Result<Vec<SocketAddr>> {
+        if let Some(mapped) = self.hosts.get(destination.host()) {
+            return Ok(vec![mapped]);
+        }
+        let port = destination.port();
+        if let Some(ip) = destination.ip() {
+            return Ok(vec![SocketAddr::new(ip, port)]);
+        }
+        let ips = self.resolver.resolve(destination.host()).await?;
+        Ok(ips
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, port))
+            .collect())
+    }
+
+    /// Tries one address after the other; each may use its share of what time is left.
+    async fn first_of(
+        &self,
+        addresses: &[SocketAddr],
+        deadline: Instant,
+    ) -> Result<BoxIo, Failure> {
+        let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+        for address in addresses {
+            let now = Instant::now();
+            let share = deadline.saturating_duration_since(now) / left.max(1);
+            left = left.saturating_sub(1);
+            match timeout_at(now + share, self.connector.connect(*address)).await {
+                Ok(Ok(io)) => return Ok(io),
+                Ok(Err(error)) => tracing::debug!(%address, %error, "connecting failed"),
+                Err(_) => tracing::debug!(%address, "connecting took too long"),
+            }
+        }
+        Err(Failure::Connect)
+    }
+}
+
+#[cfg(test)]
+mod tests;
