@@ -1,0 +1,3 @@
+//! Busway, the product: the built-in buses.
+
+pub mod buses;
