@@ -155,7 +155,8 @@ pub enum StatusAction {
 #[serde(rename_all = "camelCase")]
 pub struct Rate {
     /// Deliveries a second; below 1 for one in several seconds.
-    #[schemars(range(min = 0.001, max = 1_000_000.0))]
+    // A rule and no minimum: a server cuts the minimum to a whole number when the value is one.
+    #[schemars(range(max = 1_000_000.0), extend("x-kubernetes-validations" = [Rule::new("self >= 0.001").message("must be at least 0.001: one in 1000 seconds")]))]
     pub per_second: f64,
     /// Deliveries that may come at once after a pause.
     #[serde(default = "one")]

@@ -1,8 +1,13 @@
 //! The custom resources of Busway: group `channels.busway.dev`, version `v1alpha1`.
 //!
 //! Four kinds ([`Bus`], [`ClusterBus`], [`Channel`], [`Subscription`]), what may be written in their
-//! status, which fields work yet, and the rules an API
-//! server holds them to, also without one. No client, and nothing else of Busway.
+//! status ([`reason`], [`conditions`], [`ready`]), which fields work yet ([`support`]), and the rules an API
+//! server holds them to, also without one ([`validate`]). No client, and nothing else of Busway.
+
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each printer column has a type of its own; the lint takes them for one attribute"
+)]
 
 pub mod bus;
 pub mod channel;
@@ -18,6 +23,8 @@ pub mod ready;
 pub mod reason;
 
 pub mod crds;
+pub mod fields;
+pub mod support;
 pub mod validate;
 
 mod schema;
@@ -28,6 +35,7 @@ pub use conditions::{ConditionType, Said, Truth};
 pub use delivery::Delivery;
 pub use reason::Reason;
 pub use subscription::{Subscription, SubscriptionSpec, SubscriptionStatus};
+pub use support::{Unsupported, unsupported};
 pub use text::{DurationText, SizeText};
 
 /// The API group of all four kinds.

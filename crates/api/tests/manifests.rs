@@ -1,6 +1,8 @@
 //! The table of good and bad manifests, offline. The same table runs against a real API server
 //! (`tests/control_manifests.rs` of the root package).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -105,6 +107,28 @@ fn every_rule_is_refused_by_a_bad_manifest_and_met_by_a_good_one() {
     }
     let never: Vec<_> = rules.difference(&refused).collect();
     assert!(never.is_empty(), "no bad manifest shows these: {never:#?}");
+}
+
+#[test]
+fn what_is_no_kind_of_ours_is_refused() {
+    let schemas = Schemas::new();
+    for (api_version, kind) in [
+        (busway_api::API_VERSION, "Stream"),
+        ("channels.busway.dev/v2", "Channel"),
+        ("v1", "Service"),
+    ] {
+        let manifest = serde_json::json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": "it" } });
+        assert!(!schemas.knows(&manifest));
+        let wrong = schemas.check(&manifest, None).unwrap_err();
+        assert_eq!(wrong[0].path, "kind");
+    }
+    for nothing in [
+        Value::Null,
+        serde_json::json!([]),
+        serde_json::json!({ "kind": 3 }),
+    ] {
+        assert!(schemas.check(&nothing, None).is_err());
+    }
 }
 
 fn collect_messages(value: &Value, rules: &mut BTreeSet<String>) {
