@@ -265,7 +265,7 @@ fn start_apiserver(program: &Path, folder: &Folder, ports: &Ports, pki: &Pki) ->
             "--profiling=false".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             file("service-account-signing-key-file", &pki.accounts_key),
-            file("service-account-key-file", &pki.accounts_key),
+            file("service-account-key-file", &pki.accounts_public),
             file("token-auth-file", &folder.join("tokens.csv")),
             file("tls-cert-file", &pki.server_cert),
             file("tls-private-key-file", &pki.server_key),

@@ -14,8 +14,10 @@ pub(super) struct Pki {
     pub(super) ca: PathBuf,
     pub(super) server_cert: PathBuf,
     pub(super) server_key: PathBuf,
-    /// Private; the API server and the controller manager both take the public half from it where they need that.
+    /// Signs service account tokens.
     pub(super) accounts_key: PathBuf,
+    /// Checks them.
+    pub(super) accounts_public: PathBuf,
 }
 
 impl Pki {
@@ -42,6 +44,7 @@ impl Pki {
         let server_key = KeyPair::generate()?;
         let server_cert = server.signed_by(&server_key, &issuer)?;
 
+        let accounts = KeyPair::generate()?;
         let write = |name: &str, text: String| -> Result<PathBuf> {
             let path = folder.join(name);
             fs::write(&path, text)?;
@@ -51,7 +54,8 @@ impl Pki {
             ca: write("ca.crt", ca_cert.pem())?,
             server_cert: write("server.crt", server_cert.pem())?,
             server_key: write("server.key", server_key.serialize_pem())?,
-            accounts_key: write("accounts.key", KeyPair::generate()?.serialize_pem())?,
+            accounts_key: write("accounts.key", accounts.serialize_pem())?,
+            accounts_public: write("accounts.pub", accounts.public_key_pem())?,
         })
     }
 }
