@@ -1,12 +1,15 @@
 //! Where resources come from and where their status goes: an API server, or a folder.
 
+pub mod kube;
+pub mod lease;
+
 use std::{collections::BTreeMap, fmt};
 
 use async_trait::async_trait;
 use busway_api::{Bus, Channel, ClusterBus, Subscription};
 use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{
+use ::kube::{
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::watcher,
 };

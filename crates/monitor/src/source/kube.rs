@@ -1,0 +1,318 @@
+//! An API server as the source: watches, server-side apply, finalizers, events, and the Lease.
+
+mod errors;
+mod notes;
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use busway_api::{Bus, Channel, ClusterBus, Subscription};
+use futures::{StreamExt as _, stream};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{Patch, PatchParams},
+    core::{
+        ApiResource, ClusterResourceScope, DeserializeGuard, DynamicObject, NamespaceResourceScope,
+        PartialObjectMeta,
+    },
+    runtime::{WatchStreamExt as _, watcher},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    errors::{Call, write_error},
+    notes::Notes,
+};
+use super::{
+    FinalizerChange, Kind, Note, ObjectKey, Source, Watch, WriteError,
+    lease::{self, LeaseOptions},
+};
+
+/// How long one call may take. The API server gives up on a write after 34 s at most; a caller that retries need not
+/// wait for that.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Objects a page of the first list: client-go's, small enough that a page is decoded without a pause.
+const PAGE_SIZE: u32 = 500;
+
+/// Which objects are watched: what the process may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All namespaces: for a ClusterBus.
+    Cluster,
+    /// One namespace, for a Bus in it; ClusterBuses and Namespaces are told as none.
+    Namespace(String),
+}
+
+/// How a [`KubeSource`] works.
+#[derive(Clone, Debug)]
+pub struct KubeOptions {
+    /// Name of the component (`busway-dispatcher`): what reports events and owns finalizer patches.
+    pub component: String,
+    /// What is watched.
+    pub scope: Scope,
+    /// The Lease; its identity also names this process in events.
+    pub lease: LeaseOptions,
+}
+
+/// Resources from an API server.
+pub struct KubeSource {
+    client: Client,
+    options: KubeOptions,
+    leads: watch::Receiver<bool>,
+    notes: Notes,
+    shutdown: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl fmt::Debug for KubeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KubeSource")
+            .field("options", &self.options)
+            .field("leads", &*self.leads.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl KubeSource {
+    /// Starts the tasks for the Lease and for events; watches start when they are asked for. Needs a tokio runtime.
+    #[must_use]
+    pub fn new(client: Client, options: KubeOptions) -> Self {
+        let shutdown = CancellationToken::new();
+        let (leads, electing) =
+            lease::elect(client.clone(), options.lease.clone(), shutdown.clone());
+        let (notes, recording) = Notes::start(
+            client.clone(),
+            &options.component,
+            &options.lease.identity,
+            shutdown.clone(),
+        );
+        Self {
+            client,
+            options,
+            leads,
+            notes,
+            shutdown,
+            tasks: vec![electing, recording],
+        }
+    }
+
+    /// Ends the tasks, after the Lease was given back, and waits for them. Watches handed out end with their owners.
+    pub async fn close(mut self) {
+        self.shutdown.cancel();
+        for task in std::mem::take(&mut self.tasks) {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the source did not end by itself");
+            }
+        }
+    }
+
+    /// Events that were dropped because the API server did not take them fast enough, or at all.
+    #[must_use]
+    pub fn notes_dropped(&self) -> u64 {
+        self.notes.dropped()
+    }
+
+    fn namespaced<K>(&self) -> Watch<DeserializeGuard<K>>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + fmt::Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let api = match &self.options.scope {
+            Scope::Cluster => Api::all(self.client.clone()),
+            Scope::Namespace(namespace) => Api::namespaced(self.client.clone(), namespace),
+        };
+        follow(api)
+    }
+
+    fn cluster_wide<K>(&self) -> Watch<K>
+    where
+        K: Resource<DynamicType = (), Scope = ClusterResourceScope>
+            + Clone
+            + fmt::Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        match self.options.scope {
+            Scope::Cluster => follow(Api::all(self.client.clone())),
+            Scope::Namespace(_) => {
+                stream::iter([Ok(watcher::Event::Init), Ok(watcher::Event::InitDone)])
+                    .chain(stream::pending())
+                    .boxed()
+            }
+        }
+    }
+
+    fn api(&self, object: &ObjectKey) -> Api<DynamicObject> {
+        let resource = match object.kind {
+            Kind::Bus => ApiResource::erase::<Bus>(&()),
+            Kind::ClusterBus => ApiResource::erase::<ClusterBus>(&()),
+            Kind::Channel => ApiResource::erase::<Channel>(&()),
+            Kind::Subscription => ApiResource::erase::<Subscription>(&()),
+        };
+        match &object.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+
+    async fn call<T>(
+        &self,
+        call: Call,
+        work: impl Future<Output = kube::Result<T>> + Send,
+    ) -> Result<T, WriteError> {
+        match tokio::time::timeout(CALL_TIMEOUT, work).await {
+            Ok(done) => done.map_err(|error| write_error(call, &error)),
+            Err(_) => Err(WriteError::Unavailable(format!(
+                "no answer within {CALL_TIMEOUT:?}"
+            ))),
+        }
+    }
+
+    async fn merge(&self, object: &ObjectKey, patch: Value) -> Result<(), WriteError> {
+        let params = PatchParams {
+            field_manager: Some(self.options.component.clone()),
+            ..PatchParams::default()
+        };
+        let api = self.api(object);
+        self.call(
+            Call::AtVersion,
+            api.patch(&object.name, &params, &Patch::Merge(patch)),
+        )
+        .await
+        .map(drop)
+    }
+}
+
+impl Drop for KubeSource {
+    fn drop(&mut self) {
+        // The tasks end by themselves, within the bound for giving the Lease back.
+        self.shutdown.cancel();
+    }
+}
+
+fn follow<K>(api: Api<K>) -> Watch<K>
+where
+    K: Resource + Clone + fmt::Debug + DeserializeOwned + Send + 'static,
+{
+    // Pages and not a streaming list: Kubernetes 1.33 has that switched off.
+    watcher(api, watcher::Config::default().page_size(PAGE_SIZE))
+        .default_backoff()
+        .modify(|object| object.managed_fields_mut().clear())
+        .boxed()
+}
+
+#[async_trait]
+impl Source for KubeSource {
+    fn buses(&self) -> Watch<DeserializeGuard<Bus>> {
+        self.namespaced()
+    }
+
+    fn cluster_buses(&self) -> Watch<DeserializeGuard<ClusterBus>> {
+        self.cluster_wide()
+    }
+
+    fn channels(&self) -> Watch<DeserializeGuard<Channel>> {
+        self.namespaced()
+    }
+
+    fn subscriptions(&self) -> Watch<DeserializeGuard<Subscription>> {
+        self.namespaced()
+    }
+
+    fn namespaces(&self) -> Watch<PartialObjectMeta<Namespace>> {
+        self.cluster_wide()
+    }
+
+    async fn apply_status(
+        &self,
+        object: &ObjectKey,
+        manager: &str,
+        status: Value,
+    ) -> Result<(), WriteError> {
+        let mut metadata = json!({ "name": object.name, "uid": object.uid });
+        if let Some(namespace) = &object.namespace {
+            metadata["namespace"] = json!(namespace);
+        }
+        let payload = json!({
+            "apiVersion": busway_api::API_VERSION,
+            "kind": format!("{:?}", object.kind),
+            "metadata": metadata,
+            "status": status,
+        });
+        let params = PatchParams::apply(manager).force();
+        let api = self.api(object);
+        self.call(
+            Call::AtIdentity,
+            api.patch_status(&object.name, &params, &Patch::Apply(payload)),
+        )
+        .await
+        .map(drop)
+    }
+
+    async fn change_finalizer(
+        &self,
+        object: &ObjectKey,
+        resource_version: &str,
+        finalizer: &'static str,
+        change: FinalizerChange,
+    ) -> Result<(), WriteError> {
+        // A merge patch replaces the whole list, so the list is read first.
+        let api = self.api(object);
+        let found = self
+            .call(Call::AtIdentity, api.get_metadata(&object.name))
+            .await?;
+        if found.metadata.uid.as_deref() != Some(&object.uid) {
+            return Err(WriteError::Gone);
+        }
+        let mut finalizers = found.metadata.finalizers.unwrap_or_default();
+        let there = finalizers.iter().any(|name| name == finalizer);
+        match change {
+            FinalizerChange::Add if there => return Ok(()),
+            FinalizerChange::Remove if !there => return Ok(()),
+            FinalizerChange::Add => finalizers.push(finalizer.to_owned()),
+            FinalizerChange::Remove => finalizers.retain(|name| name != finalizer),
+        }
+        self.merge(
+            object,
+            json!({ "metadata": {
+                "uid": object.uid,
+                "resourceVersion": resource_version,
+                "finalizers": finalizers,
+            }}),
+        )
+        .await
+    }
+
+    async fn set_cluster_bus(
+        &self,
+        channel: &ObjectKey,
+        resource_version: &str,
+        cluster_bus: &str,
+    ) -> Result<(), WriteError> {
+        self.merge(
+            channel,
+            json!({
+                "metadata": { "uid": channel.uid, "resourceVersion": resource_version },
+                "spec": { "clusterBus": cluster_bus },
+            }),
+        )
+        .await
+    }
+
+    async fn record(&self, note: Note) {
+        self.notes.push(note);
+    }
+
+    fn leadership(&self) -> watch::Receiver<bool> {
+        self.leads.clone()
+    }
+}
