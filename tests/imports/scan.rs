@@ -1,7 +1,7 @@
 //! The paths that a Rust source mentions: in `use` trees and anywhere else, without comments and literals.
 
 /// A path, `super` and `self` resolved: `["kube", "Client"]`, `["crate", "buses", "disk"]`.
-pub type Path = Vec<String>;
+pub(crate) type Path = Vec<String>;
 
 #[derive(Debug, Clone, PartialEq)]
 enum Token {
@@ -11,7 +11,7 @@ enum Token {
 }
 
 /// Every path in `source`, which is the module `module` (below `crate`).
-pub fn paths(source: &str, module: &[&str]) -> Vec<Path> {
+pub(crate) fn paths(source: &str, module: &[&str]) -> Vec<Path> {
     let tokens = tokens(source);
     let mut found = Vec::new();
     let mut inside: Vec<Option<String>> = Vec::new(); // one entry per open brace; a name for `mod name {`
