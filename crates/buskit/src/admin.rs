@@ -14,7 +14,6 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use busway_core::serving::Loaded;
 use busway_monitor::peers::LoadedPage;
 use serde::Deserialize;
 use serde_json::Value;
@@ -28,11 +27,8 @@ pub trait Introspect: Send + Sync + 'static {
     /// Every metric, in the OpenMetrics text format.
     fn metrics(&self) -> String;
 
-    /// What this replica serves.
-    fn loaded(&self) -> &Loaded;
-
-    /// Who this replica is; another after a restart.
-    fn replica(&self) -> &str;
+    /// What this replica serves, as far as it changed since.
+    fn loaded(&self, since: u64) -> LoadedPage;
 
     /// Our objects with their conditions, where this process keeps them.
     fn objects(&self) -> Value;
@@ -138,10 +134,7 @@ struct Since {
 }
 
 async fn loaded(State(process): Process, Query(since): Query<Since>) -> Json<LoadedPage> {
-    Json(LoadedPage::new(
-        process.replica(),
-        process.loaded().since(since.since),
-    ))
+    Json(process.loaded(since.since))
 }
 
 async fn objects(State(process): Process) -> Json<Value> {

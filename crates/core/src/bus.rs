@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use busway_message::Message;
 use futures::stream::BoxStream;
 
-pub use delivery::{Credit, Deliveries, Delivery, Fate, Settle, Settler};
+pub use delivery::{Credit, Deliveries, Delivery, Fate, Keeper, Settle, Settler};
 pub use error::{BusError, HookError, PublishError, Retry};
 pub use profile::{Capabilities, Durability, Ordering, Profile, Scope};
 pub use spec::{BusSpec, ChannelSpec, MemorySettings, Retention, SubscriptionSpec, WhenFull};

@@ -1,4 +1,10 @@
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
+
+use super::channel_of;
 
 /// Why a text does not map a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -7,11 +13,13 @@ pub struct InvalidHost(String);
 
 /// Cluster names mapped to local addresses, where there is no cluster DNS (`--host`).
 ///
-/// `web.default`, `web.default.svc` and `web.default.svc.cluster.local` are one name.
+/// `web.default`, `web.default.svc` and `web.default.svc.cluster.local` are one name. A channel's own
+/// name stands for the receiver of this process, once that is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostMap {
     entries: BTreeMap<String, SocketAddr>,
     cluster_domain: String,
+    receiver: Arc<OnceLock<SocketAddr>>,
 }
 
 impl HostMap {
@@ -21,7 +29,14 @@ impl HostMap {
         Self {
             entries: BTreeMap::new(),
             cluster_domain: cluster_domain.to_ascii_lowercase(),
+            receiver: Arc::default(),
         }
+    }
+
+    /// Lets names of channels stand for the receiver at this address, in every clone of this map;
+    /// the first address told stays.
+    pub fn receive_at(&self, receiver: SocketAddr) {
+        let _ = self.receiver.set(receiver);
     }
 
     /// Adds `name=address:port`.
@@ -45,10 +60,16 @@ impl HostMap {
         self.entries.insert(name, address);
     }
 
-    /// The address of a name, if it is mapped.
+    /// The address of a name, if it is mapped or a channel's.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<SocketAddr> {
-        self.entries.get(&self.canonical(name)).copied()
+        if let Some(address) = self.entries.get(&self.canonical(name)) {
+            return Some(*address);
+        }
+        let receiver = *self.receiver.get()?;
+        channel_of("/", Some(name), &self.cluster_domain)
+            .is_ok()
+            .then_some(receiver)
     }
 
     /// Whether a name is one that only cluster DNS knows.
@@ -86,6 +107,16 @@ mod tests {
             assert_eq!(map.get(name), "127.0.0.1:9000".parse().ok(), "{name}");
         }
         assert_eq!(map.get("web.other.svc"), None);
+        assert_eq!(map.get("orders-channel.shop.svc"), None);
+        let clone = map.clone();
+        map.receive_at(([127, 0, 0, 1], 8080).into());
+        for name in [
+            "orders-channel.shop.svc.cluster.local",
+            "orders.shop.channels.cluster.local",
+        ] {
+            assert_eq!(clone.get(name), "127.0.0.1:8080".parse().ok(), "{name}");
+        }
+        assert_eq!(clone.get("web.other.svc"), None);
         assert!(map.is_cluster_name("web.default.svc.cluster.local"));
         assert!(!map.is_cluster_name("example.com"));
     }

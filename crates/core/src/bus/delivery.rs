@@ -109,6 +109,15 @@ impl Settle {
         drop(self);
     }
 
+    /// A handle that keeps the message held, apart from this one that ends it.
+    #[must_use]
+    pub fn keeper(&self) -> Keeper {
+        Keeper {
+            settler: self.settler.clone(),
+            token: self.token,
+        }
+    }
+
     /// Keeps the message, with `attempts` stored.
     ///
     /// # Errors
@@ -118,6 +127,35 @@ impl Settle {
             Some(settler) => settler.extend(self.token, attempts).await,
             None => Ok(()),
         }
+    }
+}
+
+/// Keeps a delivery held while another part of the dispatcher has its [`Settle`]; dropping it does
+/// nothing.
+#[derive(Clone)]
+pub struct Keeper {
+    settler: Option<Arc<dyn Settler>>,
+    token: u64,
+}
+
+impl Keeper {
+    /// As [`Settle::extend`].
+    ///
+    /// # Errors
+    /// When the delivery has ended meanwhile ([`BusError::NotHeld`]), or as there.
+    pub async fn extend(&self, attempts: u32) -> Result<(), BusError> {
+        match &self.settler {
+            Some(settler) => settler.extend(self.token, attempts).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper")
+            .field("token", &self.token)
+            .finish()
     }
 }
 

@@ -1,0 +1,104 @@
+//! Metrics of the process, beside those of its data plane.
+
+use std::fmt::Write as _;
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry,
+};
+
+use crate::process::Served;
+
+/// Name, type and meaning of each; the names carry no `_total`.
+pub const TABLE: &[(&str, &str, &str)] = &[
+    (
+        "busway_ready",
+        "gauge",
+        "1 while this process takes messages",
+    ),
+    (
+        "busway_routes_age_seconds",
+        "gauge",
+        "How old the resources are that are served from the cache, while the API server has not been reached since the start",
+    ),
+    (
+        "busway_status_writes_refused",
+        "counter",
+        "Status writes that the API server refused for good",
+    ),
+];
+
+/// What they are now.
+#[derive(Debug)]
+pub(crate) struct ProcessMetrics {
+    ready: i64,
+    routes_age: f64,
+    refused: u64,
+}
+
+impl ProcessMetrics {
+    pub(crate) fn of(served: &[Served], ready: bool) -> Self {
+        Self {
+            ready: i64::from(ready),
+            routes_age: served
+                .iter()
+                .filter_map(|served| served.monitor.routes_age())
+                .max()
+                .unwrap_or_default()
+                .as_secs_f64(),
+            refused: served.iter().map(|s| s.monitor.refused_writes()).sum(),
+        }
+    }
+
+    pub(crate) fn register(self, registry: &mut Registry) {
+        registry.register_collector(Box::new(self));
+    }
+}
+
+impl Collector for ProcessMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for (name, _, help) in TABLE {
+            match *name {
+                "busway_ready" => gauge(&mut encoder, name, help, ConstGauge::new(self.ready))?,
+                "busway_routes_age_seconds" => {
+                    gauge(&mut encoder, name, help, ConstGauge::new(self.routes_age))?;
+                }
+                _ => {
+                    let metric = ConstCounter::new(self.refused);
+                    metric.encode(encoder.encode_descriptor(
+                        name,
+                        help,
+                        None,
+                        metric.metric_type(),
+                    )?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gauge<N>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    metric: ConstGauge<N>,
+) -> Result<(), std::fmt::Error>
+where
+    ConstGauge<N>: prometheus_client::encoding::EncodeMetric,
+{
+    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+/// The table as a page's section.
+#[must_use]
+pub fn markdown() -> String {
+    let mut text = String::from("| metric | type | meaning |\n|---|---|---|\n");
+    for (name, kind, help) in TABLE {
+        let suffix = if *kind == "counter" { "_total" } else { "" };
+        let _ = writeln!(text, "| `{name}{suffix}` | {kind} | {help} |");
+    }
+    text
+}

@@ -1,0 +1,177 @@
+//! What one process shows of itself on its admin and debug ports.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::SystemTime,
+};
+
+use busway_core::{
+    BusRef,
+    routes::{Accepting, Flow, SubscriptionRoute},
+    serving::{DataPlane as _, Health},
+};
+use busway_dataplane::{DataPlane, Plane};
+use busway_monitor::{Monitor, peers::LoadedPage};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use serde_json::{Value, json};
+
+use crate::{admin::Introspect, metrics::ProcessMetrics};
+
+/// Shows a process's objects, where it keeps them.
+pub type Objects = Box<dyn Fn() -> Value + Send + Sync>;
+
+/// One process: its data plane, and the buses that it serves.
+pub struct Process {
+    data_plane: DataPlane,
+    served: RwLock<Vec<Served>>,
+    objects: Option<Objects>,
+    replica: String,
+}
+
+/// One bus that is served.
+#[derive(Clone)]
+pub struct Served {
+    /// Its part of the data plane.
+    pub plane: Arc<Plane>,
+    /// Its Monitor.
+    pub monitor: Monitor,
+}
+
+impl Process {
+    /// A process that serves nothing yet. `objects` shows the resources where the process keeps
+    /// them itself; else what is routed is shown.
+    #[must_use]
+    pub fn new(data_plane: DataPlane, replica: String, objects: Option<Objects>) -> Self {
+        Self {
+            data_plane,
+            served: RwLock::default(),
+            objects,
+            replica,
+        }
+    }
+
+    /// It serves a bus from now on.
+    pub fn add(&self, served: Served) {
+        let mut all = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        all.push(served);
+    }
+
+    /// It serves a bus no longer.
+    pub fn remove(&self, bus: &BusRef) {
+        let mut all = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|served| served.plane.name() != bus);
+    }
+
+    /// What is served.
+    #[must_use]
+    pub fn served(&self) -> Vec<Served> {
+        let all = self.served.read().unwrap_or_else(PoisonError::into_inner);
+        all.clone()
+    }
+}
+
+impl Introspect for Process {
+    fn ready(&self) -> Result<(), String> {
+        if self.data_plane.is_ready() {
+            Ok(())
+        } else {
+            Err("not ready: the resources are not loaded yet, or it is leaving".to_owned())
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let mut registry = Registry::default();
+        self.data_plane.metrics().register(&mut registry);
+        ProcessMetrics::of(&self.served(), self.data_plane.is_ready()).register(&mut registry);
+        let mut text = String::new();
+        // Writing into a String does not fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+
+    fn loaded(&self, since: u64) -> LoadedPage {
+        // A process with peers serves one bus.
+        let changes = self
+            .served()
+            .first()
+            .map(|served| served.plane.loaded().since(since))
+            .unwrap_or_default();
+        LoadedPage::new(&self.replica, &changes)
+    }
+
+    fn objects(&self) -> Value {
+        if let Some(objects) = &self.objects {
+            return objects();
+        }
+        let mut channels = Vec::new();
+        for served in self.served() {
+            let routes = served.plane.routes();
+            for channel in routes.channels.values() {
+                let subscriptions: Vec<_> = channel
+                    .subscriptions
+                    .iter()
+                    .map(|route| subscription(&served.plane, route))
+                    .collect();
+                channels.push(json!({
+                    "channel": channel.channel.as_str(),
+                    "bus": served.plane.name().to_string(),
+                    "uid": channel.uid.as_str(),
+                    "generation": channel.generation,
+                    "accepting": channel.accepting == Accepting::Yes,
+                    "subscriptions": subscriptions,
+                }));
+            }
+        }
+        json!({ "channels": channels })
+    }
+
+    fn subscription(&self, namespace: &str, name: &str) -> Option<Value> {
+        self.served().iter().find_map(|served| {
+            let routes = served.plane.routes();
+            let route = routes.subscriptions().find(|route| {
+                route.subscription.namespace() == namespace && route.subscription.name() == name
+            })?;
+            Some(subscription(&served.plane, route))
+        })
+    }
+}
+
+fn subscription(plane: &Plane, route: &SubscriptionRoute) -> Value {
+    let health = plane.health(&route.uid).unwrap_or_default();
+    json!({
+        "subscription": route.subscription.as_str(),
+        "channel": route.channel.as_str(),
+        "bus": plane.name().to_string(),
+        "uid": route.uid.as_str(),
+        "generation": route.generation,
+        "servedGeneration": plane.loaded().generation(&route.uid),
+        "subscriber": route.subscriber.as_str(),
+        "replyTo": route.reply_to.as_ref().map(|d| d.as_str()),
+        "deadLetterSink": route.dead_letter_sink.as_ref().map(|d| d.as_str()),
+        "flow": match route.flow {
+            Flow::Running => "Running",
+            Flow::Paused => "Paused",
+            Flow::Held => "Held",
+        },
+        "delivery": health_of(&health),
+    })
+}
+
+fn health_of(health: &Health) -> Value {
+    json!({
+        "failingForSeconds": health.failing_since.map(age),
+        "lastError": health.last_error,
+        "gone": health.gone,
+        "lastOverflowSecondsAgo": health.last_overflow.map(age),
+        "lastExpirySecondsAgo": health.last_expiry.map(age),
+        "backlog": health.backlog.map(|backlog| json!({
+            "count": backlog.count,
+            "inFlight": backlog.in_flight,
+            "oldestSeconds": backlog.oldest.map(age),
+        })),
+    })
+}
+
+fn age(since: SystemTime) -> u64 {
+    since.elapsed().unwrap_or_default().as_secs()
+}

@@ -1,0 +1,142 @@
+//! Where the resources of a dispatcher come from: an API server, or a folder.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use busway_core::BusRef;
+use busway_monitor::{
+    Replicas,
+    replicas::Alone,
+    source::{
+        Source,
+        folder::{FolderOptions, FolderSource},
+        kube::{KubeOptions, KubeSource, Scope},
+        lease::{LeaseOptions, identity, lease_name},
+    },
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{args::DispatcherArgs, process::Objects};
+
+/// Where resources come from.
+pub(crate) enum Resources {
+    Kube(Arc<KubeSource>),
+    Folder(Arc<FolderSource>),
+}
+
+impl Resources {
+    pub(crate) async fn open(args: &DispatcherArgs, bus: &BusRef) -> anyhow::Result<Self> {
+        if let Some(dir) = &args.dir {
+            let state = match &args.state {
+                Some(state) => state.clone(),
+                None => default_state(dir)?,
+            };
+            let source = FolderSource::open(dir, FolderOptions::new(state))
+                .with_context(|| format!("serving {}", dir.display()))?;
+            return Ok(Self::Folder(Arc::new(source)));
+        }
+        let config = kube::Config::infer()
+            .await
+            .context("no API server: neither a kubeconfig nor a pod's service account was found")?;
+        let namespace = args
+            .pod_namespace
+            .clone()
+            .unwrap_or_else(|| config.default_namespace.clone());
+        let client = kube::Client::try_from(config).context("making a Kubernetes client")?;
+        let scope = match bus.namespace() {
+            Some(namespace) => Scope::Namespace(namespace.to_owned()),
+            None => Scope::Cluster,
+        };
+        let lease = LeaseOptions {
+            namespace,
+            name: args
+                .lease_name
+                .clone()
+                .unwrap_or_else(|| lease_name(bus.namespace(), bus.name())),
+            identity: identity(args.pod_name.as_deref()),
+            create: args.standalone,
+        };
+        let options = KubeOptions {
+            component: "busway-dispatcher".to_owned(),
+            scope,
+            lease,
+        };
+        Ok(Self::Kube(Arc::new(KubeSource::new(client, options))))
+    }
+
+    pub(crate) fn source(&self) -> Arc<dyn Source> {
+        match self {
+            Self::Kube(source) => Arc::clone(source) as Arc<dyn Source>,
+            Self::Folder(source) => Arc::clone(source) as Arc<dyn Source>,
+        }
+    }
+
+    pub(crate) fn objects(&self) -> Option<Objects> {
+        match self {
+            Self::Kube(_) => None,
+            Self::Folder(source) => {
+                let source = Arc::clone(source);
+                Some(Box::new(move || source.objects().into()))
+            }
+        }
+    }
+
+    pub(crate) fn replicas(
+        &self,
+        peers: &[String],
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Arc<dyn Replicas>> {
+        let _ = shutdown;
+        if peers.is_empty() {
+            return Ok(Arc::new(Alone::default()));
+        }
+        anyhow::bail!("--peer is not there yet")
+    }
+
+    pub(crate) async fn close(self) {
+        match self {
+            Self::Kube(source) => {
+                // The Monitor has ended, and with it every other handle; the Lease is given back.
+                if let Some(source) = Arc::into_inner(source) {
+                    source.close().await;
+                }
+            }
+            Self::Folder(source) => {
+                if let Some(source) = Arc::into_inner(source) {
+                    source.close().await;
+                }
+            }
+        }
+    }
+}
+
+/// A folder of this folder's own, in the user's state folder: beside the manifests it would be read
+/// as one of them.
+///
+/// # Errors
+/// When there is no such folder, or `dir` cannot be read.
+pub fn default_state(dir: &std::path::Path) -> anyhow::Result<PathBuf> {
+    let full = dir
+        .canonicalize()
+        .with_context(|| format!("reading {}", dir.display()))?;
+    let base = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))
+        .context("neither XDG_STATE_HOME nor HOME is set: say --state DIR")?;
+    let name: String = full
+        .to_string_lossy()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    // Two folders may be spelled alike after that; a checksum tells them apart.
+    let sum = full
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+            (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    let tail: String = name.chars().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect();
+    Ok(base.join("busway").join(format!("{}-{sum:016x}", tail.trim_matches('-'))))
+}

@@ -1,0 +1,269 @@
+//! Wires one bus: Monitor, data plane, ports, signals. [`run_dispatcher`] is a bus author's `main`.
+
+use std::{num::NonZeroUsize, process::ExitCode, sync::Arc, thread};
+
+use anyhow::Context as _;
+use busway_core::{
+    Bus, BusRef,
+    address::HostMap,
+    budget::MemoryBudget,
+    routes::ReceiverSettings,
+    world::{Clock, SystemClock},
+};
+use busway_dataplane::{DataPlane, Network, Settings, World};
+use busway_monitor::{Loopback, Monitor, Options, Orphans, Parts, Role};
+use clap::Parser;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin,
+    args::DispatcherArgs,
+    process::{Process, Served},
+    resources::Resources,
+    telemetry::{self, LogFormat},
+};
+
+/// What a bus is made with.
+#[derive(Clone)]
+pub struct Given {
+    /// Bytes of messages that the process may hold: a bus that keeps them in memory shares it with
+    /// the receiver.
+    pub budget: MemoryBudget,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, Parser)]
+#[command(about = "Serves one bus: receives, carries, delivers")]
+struct Cli {
+    #[command(flatten)]
+    args: DispatcherArgs,
+}
+
+/// Reads arguments and environment, and serves until a signal comes: the `main` of a bus author's
+/// dispatcher.
+pub fn run_dispatcher(make: impl FnOnce(&Given) -> anyhow::Result<Arc<dyn Bus>>) -> ExitCode {
+    exit_code(serve(&Cli::parse().args, Role::Whole, make))
+}
+
+/// Reads arguments and environment, and runs the hooks of a bus that other processes serve, until a
+/// signal comes: the `main` of a bus author's provisioner.
+pub fn run_provisioner(make: impl FnOnce(&Given) -> anyhow::Result<Arc<dyn Bus>>) -> ExitCode {
+    exit_code(serve(&Cli::parse().args, Role::Provisioner, make))
+}
+
+/// What a process ends with; an error is told on standard error.
+#[must_use]
+pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Telemetry may not be there yet, and a person may be watching.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves one bus until SIGTERM or Ctrl-C, and leaves in order.
+///
+/// # Errors
+/// When it cannot start, or an essential part ended by itself.
+pub fn serve(
+    args: &DispatcherArgs,
+    role: Role,
+    make: impl FnOnce(&Given) -> anyhow::Result<Arc<dyn Bus>>,
+) -> anyhow::Result<()> {
+    telemetry::init(args.log_format.unwrap_or_else(LogFormat::detect), "info");
+    let bus_ref = args.bus_ref()?;
+    let hosts = args.host_map()?;
+    let given = Given {
+        budget: MemoryBudget::new(ReceiverSettings::default().max_memory),
+        clock: Arc::new(SystemClock),
+    };
+    let bus = make(&given).context("the bus cannot be opened")?;
+    let runtime = control_runtime()?;
+    runtime.block_on(run(args, role, &bus_ref, hosts, given, bus))
+}
+
+/// The runtime of everything but messages: they have their own threads.
+///
+/// # Errors
+/// When threads cannot be started.
+pub fn control_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("busway-control")
+        .enable_all()
+        .build()
+}
+
+async fn run(
+    args: &DispatcherArgs,
+    role: Role,
+    bus_ref: &BusRef,
+    hosts: HostMap,
+    given: Given,
+    bus: Arc<dyn Bus>,
+) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    let resources = Resources::open(args, bus_ref).await?;
+    let settings = Settings {
+        cluster_domain: args.cluster_domain.clone(),
+        lame_duck: args.lame_duck(),
+        budget: given.budget,
+    };
+    let mut world = World::new(Network::system().with_hosts(hosts.clone()));
+    world.clock = Arc::clone(&given.clock);
+    let listen = args.listen_address();
+    let data_plane = DataPlane::start(listen, shards(args), settings, world)
+        .with_context(|| format!("listening on {listen}"))?;
+    let receiver = data_plane.address();
+    if let (true, Some(receiver)) = (args.is_local(), receiver) {
+        hosts.receive_at(receiver);
+    }
+    let plane = data_plane.add(bus_ref, Arc::clone(&bus));
+
+    let local = args.is_local();
+    let options = Options {
+        role,
+        parts: if local { Parts::Both } else { Parts::DataPlane },
+        orphans: if local { Orphans::Mine } else { Orphans::NotMine },
+        loopback: if local { Loopback::Allowed } else { Loopback::Refused },
+        cluster_domain: args.cluster_domain.clone(),
+        // With a cluster's resources a name may still be one that this machine can look up.
+        hosts: args.dir.is_some().then(|| hosts.clone()),
+        receiver: receiver.filter(|_| local),
+        memory_limit: crate::memory::limit(),
+        cache_dir: args.cache_dir.clone(),
+        clock: given.clock,
+        ..Options::default()
+    };
+    let component = match role {
+        Role::Provisioner => "busway-provisioner",
+        Role::Whole | Role::DispatcherOnly => "busway-dispatcher",
+    };
+    let monitor = Monitor::new(component, resources.source(), bus)
+        .data_plane(Arc::clone(&plane) as Arc<dyn busway_core::serving::DataPlane>)
+        .replicas(resources.replicas(&args.peers, &shutdown)?)
+        .options(options);
+
+    let process = Process::new(data_plane.clone(), replica(), resources.objects());
+    process.add(Served {
+        plane,
+        monitor: monitor.clone(),
+    });
+    let process = Arc::new(process);
+    let ports = Ports::open(args, &process)?;
+    for (kind, address) in [("messages", receiver), ("admin", Some(ports.admin)), ("debug", Some(ports.debug))] {
+        if let Some(address) = address {
+            tracing::info!(%address, kind, bus = %bus_ref, "listening");
+        }
+    }
+
+    let reconciling = CancellationToken::new();
+    let running = tokio::spawn({
+        let (monitor, bus_ref) = (monitor, bus_ref.clone());
+        let (concurrency, reconciling) = (usize::from(args.concurrency), reconciling.clone());
+        async move { monitor.run(bus_ref, concurrency, reconciling).await }
+    });
+    let mut ended = None;
+    let mut running = Some(running);
+    if let Some(running) = running.as_mut() {
+        tokio::select! {
+            signal = crate::signals::terminated() => tracing::info!(signal, "leaving"),
+            () = data_plane.stopped() => ended = Some("a worker of the data plane"),
+            _ = &mut *running => ended = Some("the monitor"),
+            () = ports.ended() => ended = Some("the admin port"),
+        }
+    }
+    if ended == Some("the monitor") {
+        running = None;
+    }
+    // Messages first: the Monitor goes on saying what is served until they are done.
+    let drained = data_plane.drain(args.grace).await;
+    reconciling.cancel();
+    if let Some(running) = running {
+        running.await.context("the monitor panicked")??;
+    }
+    shutdown.cancel();
+    resources.close().await;
+    ports.close();
+    if drained.lost > 0 {
+        tracing::warn!(messages = drained.lost, "left with messages in memory");
+    }
+    match ended {
+        Some(what) => anyhow::bail!("{what} ended by itself"),
+        None => Ok(()),
+    }
+}
+
+fn shards(args: &DispatcherArgs) -> NonZeroUsize {
+    args.shards
+        .and_then(|shards| NonZeroUsize::new(usize::from(shards)))
+        .or_else(|| thread::available_parallelism().ok())
+        .unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Who this process is, to peers: another after each start.
+fn replica() -> String {
+    let started = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("{}-{}", std::process::id(), started.as_nanos())
+}
+
+/// The admin and the debug port of a process.
+pub struct Ports {
+    /// Where probes and metrics are.
+    pub admin: std::net::SocketAddr,
+    /// Where it tells what it is doing.
+    pub debug: std::net::SocketAddr,
+    shutdown: CancellationToken,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Ports {
+    fn open(args: &DispatcherArgs, process: &Arc<Process>) -> anyhow::Result<Self> {
+        Self::bind(args.admin_address(), args.debug, process)
+    }
+
+    /// Serves both, each on a thread of its own.
+    ///
+    /// # Errors
+    /// When an address is in use or not ours.
+    pub fn bind(
+        admin: std::net::SocketAddr,
+        debug: std::net::SocketAddr,
+        process: &Arc<Process>,
+    ) -> anyhow::Result<Self> {
+        let shutdown = CancellationToken::new();
+        let process = || Arc::clone(process) as Arc<dyn admin::Introspect>;
+        let on_admin = admin::bind(admin).with_context(|| format!("--admin {admin}"))?;
+        let on_debug = admin::bind(debug).with_context(|| format!("--debug {debug}"))?;
+        Ok(Self {
+            admin: on_admin.local_addr()?,
+            debug: on_debug.local_addr()?,
+            threads: vec![
+                admin::serve_admin(on_admin, process(), shutdown.clone())?,
+                admin::serve_debug(on_debug, process(), shutdown.clone())?,
+            ],
+            shutdown,
+        })
+    }
+
+    /// Resolves when a port is not served any more.
+    pub async fn ended(&self) {
+        self.shutdown.cancelled().await;
+    }
+
+    /// Closes both.
+    pub fn close(self) {
+        self.shutdown.cancel();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a port's thread panicked");
+            }
+        }
+    }
+}
