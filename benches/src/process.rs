@@ -1,0 +1,216 @@
+//! Processes of a run: started, spoken to in lines, measured, and gone when their handle is.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+};
+
+/// A process has to say its first line, and to end when asked to, within this: many times what it needs.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of a log that an error carries.
+const TAIL_BYTES: usize = 4096;
+
+/// A running process. Dropping it kills it; ours also end by themselves when their standard input does.
+#[derive(Debug)]
+pub(crate) struct Process {
+    name: String,
+    child: Child,
+    stdin: ChildStdin,
+    stdout: Lines<BufReader<ChildStdout>>,
+    log: PathBuf,
+}
+
+impl Process {
+    /// One of this program's own roles, with its standard error in `folder`.
+    pub(crate) fn of_ours<I>(args: I, folder: &Path) -> Result<Self>
+    where
+        I: IntoIterator<Item = String>,
+    {
+        let args: Vec<String> = args.into_iter().collect();
+        let name = args.first().cloned().unwrap_or_default();
+        let program = std::env::current_exe().context("the path of this program")?;
+        Self::start(&name, Command::new(program).args(args), folder)
+    }
+
+    /// `command`, as `name`, with its standard error in `folder`.
+    pub(crate) fn start(name: &str, command: &mut Command, folder: &Path) -> Result<Self> {
+        let log = folder.join(format!("{name}.log"));
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).with_context(|| log.display().to_string())?)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("starting {:?}", command.as_std().get_program()))?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (stdin, stdout) = pipes.context("pipes to a process")?;
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            stdin,
+            stdout: BufReader::new(stdout).lines(),
+            log,
+        })
+    }
+
+    /// The next line that it prints.
+    pub(crate) async fn line(&mut self) -> Result<String> {
+        self.line_within(PATIENCE).await
+    }
+
+    pub(crate) async fn line_within(&mut self, patience: Duration) -> Result<String> {
+        match tokio::time::timeout(patience, self.stdout.next_line()).await {
+            Ok(Ok(Some(line))) => Ok(line),
+            Ok(Ok(None)) => bail!("{} ended: {}", self.name, self.tail()),
+            Ok(Err(error)) => Err(error).with_context(|| self.name.clone()),
+            Err(_) => bail!(
+                "{} said nothing for {patience:?}: {}",
+                self.name,
+                self.tail()
+            ),
+        }
+    }
+
+    /// The rest of the first line that begins with `start`.
+    pub(crate) async fn line_after(&mut self, start: &str) -> Result<String> {
+        loop {
+            let line = self.line().await?;
+            if let Some(rest) = line.strip_prefix(start) {
+                return Ok(rest.trim().to_owned());
+            }
+        }
+    }
+
+    /// Its answer to one line.
+    pub(crate) async fn ask(&mut self, command: &str) -> Result<String> {
+        self.stdin
+            .write_all(format!("{command}\n").as_bytes())
+            .await
+            .with_context(|| format!("{}: {}", self.name, self.tail()))?;
+        self.line().await
+    }
+
+    /// Its usage so far.
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        let id = self.child.id().with_context(|| self.ended())?;
+        Usage::of(id).with_context(|| self.ended())
+    }
+
+    /// SIGTERM, and waits for its end, which has to be a success.
+    pub(crate) async fn terminate(mut self) -> Result<()> {
+        let id = self.child.id().with_context(|| self.ended())?;
+        let asked = Command::new("kill").arg(id.to_string()).status().await?;
+        if !asked.success() {
+            bail!("kill {id}: {asked}");
+        }
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let status = status.with_context(|| format!("{} did not end", self.name))??;
+        if !status.success() {
+            bail!("{} ended with {status}: {}", self.name, self.tail());
+        }
+        Ok(())
+    }
+
+    /// The end of what it wrote to standard error.
+    pub(crate) fn tail(&self) -> String {
+        let bytes = std::fs::read(&self.log).unwrap_or_default();
+        let from = bytes.len().saturating_sub(TAIL_BYTES);
+        String::from_utf8_lossy(&bytes[from..]).into_owned()
+    }
+
+    fn ended(&self) -> String {
+        format!("{} has ended: {}", self.name, self.tail())
+    }
+}
+
+/// What a process used.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Usage {
+    /// CPU time, of all its threads, also ended ones, in user and system mode.
+    pub(crate) cpu: Duration,
+    /// Resident memory now, in MB (10⁶ bytes).
+    pub(crate) resident: f64,
+    /// The most resident memory so far, in MB.
+    pub(crate) peak: f64,
+}
+
+impl Usage {
+    fn of(id: u32) -> Result<Self> {
+        let read = |file: &str| {
+            let path = format!("/proc/{id}/{file}");
+            std::fs::read_to_string(&path).context(path)
+        };
+        let status = read("status")?;
+        Ok(Self {
+            cpu: cpu(&read("stat")?, rustix::param::clock_ticks_per_second())?,
+            resident: megabytes(&status, "VmRSS")?,
+            peak: megabytes(&status, "VmHWM")?,
+        })
+    }
+}
+
+/// Fields 14 and 15 of proc(5)'s `stat`, in ticks.
+fn cpu(stat: &str, ticks_per_second: u64) -> Result<Duration> {
+    // The second field is a name in parentheses that may hold anything.
+    let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat")?;
+    let ticks: Result<Vec<u64>, _> = fields
+        .split_ascii_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse)
+        .collect();
+    let ticks: u64 = ticks.context("/proc/PID/stat")?.iter().sum();
+    Ok(Duration::from_nanos(
+        ticks * 1_000_000_000 / ticks_per_second.max(1),
+    ))
+}
+
+fn megabytes(status: &str, field: &str) -> Result<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kibibytes: Option<u32> = line.and_then(|rest| {
+        rest.trim_start_matches(':')
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    });
+    let kibibytes = kibibytes.with_context(|| format!("{field} in /proc/PID/status"))?;
+    Ok(f64::from(kibibytes) * 1024.0 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_read_past_a_name_with_spaces_and_parentheses() {
+        let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 1 0 99";
+        assert_eq!(cpu(stat, 100).unwrap(), Duration::from_secs(3));
+        assert!(cpu("7 (a", 100).is_err());
+    }
+
+    #[test]
+    fn memory_is_in_millions_of_bytes() {
+        let status = "Name:\tx\nVmHWM:\t    2000 kB\nVmRSS:\t    1000 kB\n";
+        let about =
+            |field, expected: f64| (megabytes(status, field).unwrap() - expected).abs() < 1e-9;
+        assert!(about("VmRSS", 1.024) && about("VmHWM", 2.048));
+        assert!(megabytes(status, "VmSwap").is_err());
+    }
+
+    #[test]
+    fn this_process_has_used_something() {
+        let usage = Usage::of(std::process::id()).unwrap();
+        assert!(usage.resident > 0.0 && usage.peak >= usage.resident);
+    }
+}

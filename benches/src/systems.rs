@@ -1,0 +1,119 @@
+//! The systems under test: each a process of its own that takes POSTs at one address and path.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::process::Command;
+
+use crate::{
+    bare,
+    process::{Process, Usage},
+};
+
+/// What every system that is started says of its message port.
+const LISTENING: &str = "listening messages=";
+
+/// A running system under test.
+#[derive(Debug)]
+pub(crate) struct System {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+    pub(crate) path: &'static str,
+}
+
+impl System {
+    /// The bare loop over `sinks` on `threads` threads; with none it reads, drops and answers 202.
+    pub(crate) async fn bare(
+        sinks: &[u16],
+        threads: usize,
+        lose_every: Option<u64>,
+        folder: &Path,
+    ) -> Result<Self> {
+        let mut args = vec!["bare".to_owned(), format!("--threads={threads}")];
+        for port in sinks {
+            args.push(format!("--sink={}", bare::sink_uri(*port)?));
+        }
+        args.extend(lose_every.map(|every| format!("--lose-every={every}")));
+        Self::listening(Process::of_ours(args, folder)?, "/").await
+    }
+
+    /// `busway dev` with one channel on a memory bus and a subscription for each of `sinks`.
+    pub(crate) async fn busway(sinks: &[u16], threads: usize, folder: &Path) -> Result<Self> {
+        let manifests = folder.join(format!("manifests-{}", sinks.len()));
+        fs::create_dir_all(&manifests)?;
+        fs::write(manifests.join("bench.yaml"), manifest(sinks))?;
+        let mut command = Command::new(busway_binary()?);
+        command.arg("dev").arg(&manifests).args([
+            "--quiet",
+            "--listen=127.0.0.1:0",
+            "--admin=127.0.0.1:0",
+            "--debug=127.0.0.1:0",
+        ]);
+        command.arg(format!("--shards={threads}"));
+        command
+            .arg("--state")
+            .arg(folder.join(format!("state-{}", sinks.len())));
+        let name = format!("busway-{}", sinks.len());
+        let process = Process::start(&name, &mut command, folder)?;
+        Self::listening(process, "/default/bench").await
+    }
+
+    async fn listening(mut process: Process, path: &'static str) -> Result<Self> {
+        let address = process.line_after(LISTENING).await?;
+        let address = address.parse().context(address)?;
+        Ok(Self {
+            process,
+            address,
+            path,
+        })
+    }
+
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        self.process.usage()
+    }
+}
+
+/// The product, as it was built beside this program.
+pub(crate) fn busway_binary() -> Result<PathBuf> {
+    let ours = std::env::current_exe().context("the path of this program")?;
+    let busway = ours.with_file_name("busway");
+    if !busway.is_file() {
+        bail!(
+            "{} is not there: build it with the same profile (`cargo build --release --bin busway`)",
+            busway.display()
+        );
+    }
+    Ok(busway)
+}
+
+/// `reject`: a full queue must be heard by the generator, not cost messages.
+fn manifest(sinks: &[u16]) -> String {
+    let mut text = "\
+apiVersion: channels.busway.dev/v1alpha1
+kind: Bus
+metadata: {name: memory}
+spec: {memory: {whenFull: reject}}
+---
+apiVersion: channels.busway.dev/v1alpha1
+kind: Channel
+metadata: {name: bench}
+spec: {bus: memory}
+"
+    .to_owned();
+    for (number, port) in sinks.iter().enumerate() {
+        text.push_str(&format!(
+            "\
+---
+apiVersion: channels.busway.dev/v1alpha1
+kind: Subscription
+metadata: {{name: sink-{number}}}
+spec: {{channel: bench, subscriber: \"http://127.0.0.1:{port}/\"}}
+"
+        ));
+    }
+    text
+}
