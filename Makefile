@@ -43,8 +43,10 @@ generate: ## write crds/, deploy/crds.yaml and the generated tables in docs/ ane
 	hack/generate.sh
 
 .PHONY: bench
-bench: ## the bare loop and Busway side by side, one table
-	cargo bench --bench side_by_side
+bench: ## the bare loop and Busway side by side, then 10,000 Subscriptions; ARGS=--quick tries it, WRITE=1 keeps the tables
+	hack/tools.sh etcd kubernetes
+	cargo build --release -p busway -p busway-benches
+	$(or $(CARGO_TARGET_DIR),target)/release/busway-benches all $(if $(WRITE),--write docs/benchmarks.md) $(ARGS)
 
 .PHONY: soak
 soak: ## the data plane under load and faults for DURATION (default 1h)

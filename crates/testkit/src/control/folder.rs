@@ -49,14 +49,17 @@ impl Folder {
     }
 }
 
-/// The target folder and the name of the running test binary, which is `target/<profile>/deps/<name>-<hash>`.
+/// The target folder and the name of the running test binary, which is `target/<profile>/deps/<name>-<hash>`; of the
+/// benchmark, which has no `deps` in its path.
 fn running_test() -> Result<(PathBuf, String)> {
     let exe = std::env::current_exe().context("the path of the test binary")?;
-    let target = exe
-        .ancestors()
-        .nth(3)
+    let mut folders = exe.ancestors().skip(1).peekable();
+    let in_deps = folders.next_if(|folder| folder.ends_with("deps")).is_some();
+    let target = folders
+        .nth(1)
         .context("a test binary in a target folder")?;
     let stem = exe.file_stem().unwrap_or_default().to_string_lossy();
-    let name = stem.rsplit_once('-').map_or(&*stem, |(name, _)| name);
+    let hashed = stem.rsplit_once('-').filter(|_| in_deps);
+    let name = hashed.map_or(&*stem, |(name, _)| name);
     Ok((target.to_owned(), name.to_owned()))
 }
