@@ -16,6 +16,7 @@ use crate::{
     listen::{self, Listener},
     metrics::{Family, Metrics},
     plane::Plane,
+    receiver::Inbox,
     shard::{self, Running},
     world::World,
 };
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     /// Connections of senders that are open.
     pub(crate) connections: AtomicUsize,
     pub(crate) shards: usize,
+    /// What takes messages instead of the planes.
+    pub(crate) inbox: Option<Arc<dyn Inbox>>,
 }
 
 /// What a drain left.
@@ -104,8 +107,18 @@ impl DataPlane {
         settings: Settings,
         world: World,
     ) -> io::Result<Self> {
+        Self::start_with(listen, shards, settings, world, None)
+    }
+
+    pub(crate) fn start_with(
+        listen: SocketAddr,
+        shards: NonZeroUsize,
+        settings: Settings,
+        world: World,
+        inbox: Option<Arc<dyn Inbox>>,
+    ) -> io::Result<Self> {
         let (address, listeners) = listen::tcp(listen, shards.get())?;
-        let mut this = Self::new(shards.get(), settings, world);
+        let mut this = Self::new(shards.get(), settings, world, inbox);
         this.address = Some(address);
         let running = listeners
             .into_iter()
@@ -126,12 +139,12 @@ impl DataPlane {
         settings: Settings,
         world: World,
     ) -> io::Result<Self> {
-        let this = Self::new(1, settings, world);
+        let this = Self::new(1, settings, world, None);
         this.keep(vec![shard::local(&this.shared, listener)?]);
         Ok(this)
     }
 
-    fn new(shards: usize, settings: Settings, world: World) -> Self {
+    fn new(shards: usize, settings: Settings, world: World, inbox: Option<Arc<dyn Inbox>>) -> Self {
         let metrics = Metrics::new(shards, settings.budget.clone());
         Self {
             shared: Arc::new(Shared {
@@ -143,6 +156,7 @@ impl DataPlane {
                 phase: watch::Sender::new(Phase::Serving),
                 connections: AtomicUsize::new(0),
                 shards,
+                inbox,
             }),
             running: Arc::default(),
             address: None,

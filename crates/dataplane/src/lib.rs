@@ -22,5 +22,5 @@ pub use metrics::Metrics;
 pub use observer::{Event, Observer, Stage};
 pub use plane::Plane;
 pub use problem::Problem;
-pub use receiver::MessageReceiver;
+pub use receiver::{MessageReceiver, MessageService};
 pub use world::World;

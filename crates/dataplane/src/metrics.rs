@@ -17,7 +17,7 @@ use busway_core::{
 };
 use prometheus_client::registry::Registry;
 
-pub(crate) use table::{BUCKETS_MS, Family};
+pub(crate) use table::{BUCKETS_MS, BUS_CALLS, Family, OUTCOMES};
 pub use table::{Definition, Kind, Scope, TABLE, markdown};
 
 /// The metrics of a data plane. Cloning shares them.

@@ -53,6 +53,15 @@ pub enum Problem {
         limit: usize,
     },
     /// 408.
+    #[error("the header did not arrive within {}s", .limit.as_secs_f64())]
+    SlowHeader {
+        /// The setting `headerTimeout`.
+        limit: Duration,
+    },
+    /// 503: `limits.connections` is reached.
+    #[error("too many connections are open at the moment")]
+    TooManyConnections,
+    /// 408.
     #[error("the body did not arrive within {}s", .limit.as_secs_f64())]
     SlowBody {
         /// The setting `bodyTimeout`.
@@ -115,6 +124,8 @@ impl Problem {
         "not-provisioned",
         "hop-limit",
         "too-large",
+        "slow-header",
+        "too-many-connections",
         "slow-body",
         "broken-body",
         "overloaded",
@@ -141,6 +152,8 @@ impl Problem {
             Self::NotProvisioned => "not-provisioned",
             Self::HopLimit { .. } => "hop-limit",
             Self::TooLarge { .. } | Self::Publish(PublishError::TooLarge { .. }) => "too-large",
+            Self::SlowHeader { .. } => "slow-header",
+            Self::TooManyConnections => "too-many-connections",
             Self::SlowBody { .. } => "slow-body",
             Self::BrokenBody => "broken-body",
             Self::Overloaded => "overloaded",
@@ -174,13 +187,14 @@ impl Problem {
             Self::NotLoaded
             | Self::NotProvisioned
             | Self::Overloaded
+            | Self::TooManyConnections
             | Self::HalfBatch { .. }
             | Self::Publish(PublishError::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::HopLimit { .. } => StatusCode::LOOP_DETECTED,
             Self::TooLarge { .. } | Self::Publish(PublishError::TooLarge { .. }) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            Self::SlowBody { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::SlowHeader { .. } | Self::SlowBody { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Publish(PublishError::Busy { .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::Publish(PublishError::Other(_)) | Self::Internal => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -192,9 +206,11 @@ impl Problem {
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::NotLoaded | Self::NotProvisioned | Self::Overloaded | Self::HalfBatch { .. } => {
-                Some(SOON)
-            }
+            Self::NotLoaded
+            | Self::NotProvisioned
+            | Self::Overloaded
+            | Self::TooManyConnections
+            | Self::HalfBatch { .. } => Some(SOON),
             Self::Publish(
                 PublishError::Busy { after } | PublishError::Unavailable { after, .. },
             ) => Some(*after),
@@ -206,28 +222,51 @@ impl Problem {
     const fn leaves_body(&self) -> bool {
         matches!(
             self,
-            Self::TooLarge { .. } | Self::SlowBody { .. } | Self::BrokenBody
+            Self::TooLarge { .. }
+                | Self::SlowHeader { .. }
+                | Self::TooManyConnections
+                | Self::SlowBody { .. }
+                | Self::BrokenBody
+                | Self::Overloaded
         )
+    }
+
+    fn json(&self) -> String {
+        let status = self.status();
+        serde_json::json!({
+            "type": format!("{TYPE_PREFIX}{}", self.name()),
+            "title": status.canonical_reason().unwrap_or_default(),
+            "status": status.as_u16(),
+            "detail": self.to_string(),
+        })
+        .to_string()
+    }
+
+    /// The answer as bytes, for a connection that has no request; it closes after it.
+    pub(crate) fn raw(&self) -> Vec<u8> {
+        let (status, body) = (self.status(), self.json());
+        let retry_after = self
+            .retry_after()
+            .map(|after| format!("retry-after: {}\r\n", seconds(after)))
+            .unwrap_or_default();
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n{retry_after}connection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
     }
 
     /// The answer: problem+json (RFC 9457).
     #[must_use]
     pub fn response(&self) -> Response<Full<Bytes>> {
         let status = self.status();
-        let body = serde_json::json!({
-            "type": format!("{TYPE_PREFIX}{}", self.name()),
-            "title": status.canonical_reason().unwrap_or_default(),
-            "status": status.as_u16(),
-            "detail": self.to_string(),
-        });
-        let mut response = Response::new(Full::from(body.to_string()));
+        let body = self.json();
+        let mut response = Response::new(Full::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
         if let Some(after) = self.retry_after() {
-            // Whole seconds, and never less than was meant.
-            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds(after)));
         }
         if matches!(self, Self::MethodNotAllowed) {
             headers.insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
@@ -237,6 +276,11 @@ impl Problem {
         }
         response
     }
+}
+
+/// Whole seconds, and never less than was meant.
+const fn seconds(after: Duration) -> u64 {
+    after.as_secs() + (after.subsec_nanos() > 0) as u64
 }
 
 /// The methods that are answered.
@@ -260,6 +304,8 @@ mod tests {
             Problem::NotProvisioned,
             Problem::HopLimit { limit: 32 },
             Problem::TooLarge { limit: 1 },
+            Problem::SlowHeader { limit: SOON },
+            Problem::TooManyConnections,
             Problem::SlowBody { limit: SOON },
             Problem::BrokenBody,
             Problem::Overloaded,

@@ -114,7 +114,8 @@ families! {
     LostOnShutdown = Counter Bus "busway_dispatcher_lost_on_shutdown" "Messages that a bus in memory still held when the grace period ended" [];
 }
 
-const BUS_CALLS: &[&str] = &["consume", "done", "retry_at", "extend", "dead_letter"];
+/// The calls of the bus that are counted when they fail.
+pub(crate) const BUS_CALLS: &[&str] = &["consume", "done", "retry_at", "extend", "dead_letter"];
 
 /// The duration of attempts: name and help.
 pub(crate) const ATTEMPT_SECONDS: (&str, &str) = (

@@ -1,0 +1,207 @@
+//! What comes after an attempt.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use busway_core::{
+    bus::BusError,
+    outcome::{Cause, Outcome, Settled, Verdict, classify},
+    pacing::{self, Next},
+    retry_after,
+    routes::SubscriptionRoute,
+};
+use http::header;
+use tokio::time::Instant;
+
+use super::{
+    job::{Failed, Job},
+    lane::Ended,
+    reply::{self, Reply},
+    state::{Mode, Subscription},
+};
+use crate::{
+    metrics::{BUS_CALLS, Counts, Family, cause_index},
+    observer::{Event, Stage},
+    problem::{Problem, TYPE_PREFIX},
+};
+
+/// From how long on the bus keeps a message that waits, where it can: below it, handing back and
+/// forth costs more than the place.
+const RETURN_FROM: Duration = Duration::from_secs(30);
+
+impl Subscription {
+    /// Decides on a job whose attempt has ended.
+    pub(super) fn conclude(self: &Rc<Self>, mut job: Job, ended: Ended, route: &SubscriptionRoute) {
+        let policy = &route.policy;
+        let verdict = classify(ended.outcome, &policy.status_rules);
+        if job.stage == Stage::Subscriber {
+            job.stored = job.attempts;
+            if verdict == Verdict::Delivered {
+                self.health.delivered();
+            } else {
+                self.health.failed(ended.outcome, self.world.clock.now());
+            }
+        }
+        if verdict == Verdict::Delivered {
+            return self.delivered(job, ended, route);
+        }
+        let asked = self.asked_to_wait(&ended);
+        let looped = is_loop(job.stage, &ended);
+        job.last = Some(Failed {
+            outcome: ended.outcome,
+            body: ended.answer.map(|answer| answer.body).unwrap_or_default(),
+        });
+        if looped {
+            return self.fail(job, Cause::HopLimit);
+        }
+        match verdict {
+            Verdict::Delivered => {}
+            Verdict::Reject => self.fail(job, Cause::Rejected),
+            Verdict::Gone => {
+                if job.stage == Stage::Subscriber {
+                    self.health.gone();
+                }
+                self.fail(job, Cause::Gone);
+            }
+            Verdict::Retry => {
+                let random = self.world.entropy.next();
+                match pacing::next(policy, job.attempts, asked, random) {
+                    Next::DeadLetter(cause) => self.fail(job, cause),
+                    Next::After(wait) => self.wait(job, wait),
+                }
+            }
+        }
+    }
+
+    fn delivered(self: &Rc<Self>, mut job: Job, ended: Ended, route: &SubscriptionRoute) {
+        match job.stage {
+            Stage::Subscriber if route.reply_to.is_some() => {
+                let keep = self.plane.keep();
+                match reply::of(&job.message, ended, &keep) {
+                    Reply::None => self.finish(job, Settled::Delivered),
+                    Reply::Message(reply) => {
+                        job.message = reply;
+                        job.stage = Stage::Reply;
+                        job.attempts = 0;
+                        self.send(job);
+                    }
+                    // The subscriber did its part, but its reply would be lost: a person has to see.
+                    Reply::TooLarge(failed) => {
+                        job.last = Some(failed);
+                        self.fail(job, Cause::Rejected);
+                    }
+                }
+            }
+            Stage::Subscriber => self.finish(job, Settled::Delivered),
+            Stage::Reply => {
+                self.counts.one(Family::Replies);
+                self.finish(job, Settled::Delivered);
+            }
+            Stage::DeadLetter => {
+                let cause = job.cause.unwrap_or(Cause::Rejected);
+                self.finish(job, Settled::DeadLettered(cause));
+            }
+        }
+    }
+
+    /// How long the answer asks to wait (429 and 503 only).
+    fn asked_to_wait(&self, ended: &Ended) -> Option<Duration> {
+        let Outcome::Status(429 | 503) = ended.outcome else {
+            return None;
+        };
+        let value = ended.answer.as_ref()?.headers.get(header::RETRY_AFTER)?;
+        retry_after::parse(value.to_str().ok()?, self.world.clock.now())
+    }
+
+    /// Puts a job aside until its next attempt.
+    fn wait(self: &Rc<Self>, job: Job, wait: Duration) {
+        self.counts.add(Family::Retries, job.stage.index(), 1);
+        self.world.tell(|| Event::Waiting {
+            id: job.id(),
+            subscription: &self.name,
+            stage: job.stage,
+            attempts: job.attempts,
+            wait,
+        });
+        let at = Instant::now() + wait;
+        let leaves = match self.mode.get() {
+            Mode::Running | Mode::Emptying => wait > RETURN_FROM,
+            Mode::Reopening | Mode::Holding | Mode::Draining => true,
+        };
+        if job.stage != Stage::Subscriber {
+            if self.mode.get() == Mode::Draining {
+                job.settle.release();
+            } else {
+                self.send_at(at, job);
+            }
+            return;
+        }
+        if leaves && self.can_delay {
+            return self.return_until(job, wait);
+        }
+        let this = Rc::clone(self);
+        self.chore(async move {
+            let stored = job.settle.extend(job.attempts).await;
+            note(&this.counts, "extend", stored);
+            match this.mode.get() {
+                Mode::Running | Mode::Emptying => this.send_at(at, job),
+                Mode::Reopening | Mode::Holding | Mode::Draining => job.settle.release(),
+            }
+        });
+    }
+
+    /// A destination that was there when the job was made is there no longer.
+    pub(super) fn no_destination(self: &Rc<Self>, job: Job) {
+        match job.stage {
+            Stage::DeadLetter => {
+                let cause = job.cause.unwrap_or(Cause::Rejected);
+                self.store(job, cause);
+            }
+            Stage::Subscriber | Stage::Reply => self.finish(job, Settled::Delivered),
+        }
+    }
+
+    /// Settles a job.
+    pub(super) fn finish(&self, job: Job, how: Settled) {
+        let (place, cause) = match how {
+            Settled::DeadLettered(cause) => (1, Some((Family::DeadLetters, cause))),
+            Settled::Dropped(cause) => (2, Some((Family::Dropped, cause))),
+            _ => (0, None),
+        };
+        self.counts.add(Family::Settled, place, 1);
+        if let Some((family, cause)) = cause {
+            self.counts.add(family, cause_index(cause), 1);
+        }
+        self.world.tell(|| Event::Settled {
+            id: job.id(),
+            subscription: &self.name,
+            how,
+        });
+        let Job { settle, held, .. } = job;
+        let counts = Arc::clone(&self.counts);
+        self.chore(async move {
+            note(&counts, "done", settle.done().await);
+            drop(held);
+        });
+    }
+}
+
+/// Whether the next channel says that the message went through too many: then no retry helps, and
+/// another hop neither. A subscriber's own 508 is a failure as any other.
+fn is_loop(stage: Stage, ended: &Ended) -> bool {
+    let ours = || {
+        let limit = Problem::HopLimit { limit: 0 };
+        let kind = format!("{TYPE_PREFIX}{}", limit.name());
+        let body = ended.answer.as_ref().map(|answer| &*answer.body);
+        body.is_some_and(|body| body.windows(kind.len()).any(|part| part == kind.as_bytes()))
+    };
+    ended.outcome == Outcome::Status(508) && (stage != Stage::Subscriber || ours())
+}
+
+/// Counts and logs a failed call of the bus.
+pub(super) fn note(counts: &Counts, call: &'static str, result: Result<(), BusError>) {
+    if let Err(error) = result {
+        let place = BUS_CALLS.iter().position(|c| *c == call).unwrap_or(0);
+        counts.add(Family::BusErrors, place, 1);
+        tracing::debug!(call, %error, "a call of the bus failed");
+    }
+}

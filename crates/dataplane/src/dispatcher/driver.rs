@@ -1,0 +1,406 @@
+//! The task of one subscription: its stream, its clock, its lanes.
+
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use busway_core::{
+    bus::{BusError, Credit, Deliveries, Keeper},
+    routes::{Flow, SubscriptionRoute},
+    serving::DataPlane as _,
+};
+use futures::{StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
+use tokio::time::Instant;
+
+use super::{
+    alarm::Alarm,
+    conclude::note,
+    state::{Chore, Mode, Subscription},
+};
+use crate::{
+    metrics::{Family, Up},
+    observer::Stage,
+};
+
+/// Bytes that a subscription may hold unsettled.
+const CREDIT_BYTES: usize = 16 * 1024 * 1024;
+/// How often the bus hears that messages are still held, and is asked for the backlog.
+const TICK: Duration = Duration::from_secs(20);
+/// The first rest after a stream failed; doubled each time.
+const CONSUME_AGAIN: Duration = Duration::from_millis(200);
+/// The longest such rest.
+const CONSUME_AGAIN_AT_MOST: Duration = Duration::from_secs(30);
+/// How often a bus in memory is asked whether it is empty, while the process leaves.
+const LOOK_EMPTY: Duration = Duration::from_millis(50);
+
+/// Where the stream is.
+enum Source {
+    /// Not wanted, or resting until then.
+    Closed(Option<Instant>),
+    Opening(LocalBoxFuture<'static, Result<Deliveries, BusError>>),
+    Open(Deliveries),
+}
+
+pub(super) struct Driver {
+    subscription: Rc<Subscription>,
+    source: Source,
+    /// The credit of the stream.
+    credit: u32,
+    failures: u32,
+    chores: FuturesUnordered<Chore>,
+    alarm: Alarm,
+    tick: Instant,
+    emptiness: Option<LocalBoxFuture<'static, bool>>,
+    look_empty: Option<Instant>,
+}
+
+/// Serves a subscription until it is told to stop, or has drained.
+pub(super) async fn run(subscription: Rc<Subscription>) {
+    let _up = Up::new(&subscription.counts, Family::Subscriptions, 0);
+    let now = Instant::now();
+    let jitter = part(TICK, subscription.world.entropy.next());
+    let mut driver = Driver {
+        source: Source::Closed(Some(now)),
+        credit: subscription.route().policy.max_unsettled,
+        failures: 0,
+        chores: FuturesUnordered::new(),
+        alarm: Alarm::new(now + TICK),
+        tick: now + jitter,
+        emptiness: None,
+        look_empty: None,
+        subscription: Rc::clone(&subscription),
+    };
+    driver.held();
+    poll_fn(|cx| driver.poll(cx)).await;
+    // Nothing of it is left: attempts end, what they held goes back, then the stream.
+    let mut lanes = std::mem::take(&mut *subscription.lanes.borrow_mut());
+    lanes.shutdown().await;
+    subscription
+        .outlets()
+        .for_each(super::outlet::Outlet::clear);
+    subscription.chores.borrow_mut().clear();
+    drop(driver);
+    subscription
+        .plane
+        .loaded()
+        .remove(&subscription.route().uid);
+}
+
+fn part(whole: Duration, random: u64) -> Duration {
+    whole.mul_f64((random >> 11) as f64 / (1u64 << 53) as f64)
+}
+
+impl Driver {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let subscription = Rc::clone(&self.subscription);
+        subscription.set_driver(cx.waker());
+        loop {
+            if self.obey().is_ready() {
+                return Poll::Ready(());
+            }
+            self.advance(cx);
+            self.receive(cx);
+            self.chores.extend(subscription.chores.take());
+            while let Poll::Ready(Some(())) = self.chores.poll_next_unpin(cx) {}
+            self.reap();
+            if self.settled(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let more = !subscription.chores.borrow().is_empty() || subscription.lanes_ended.get();
+            if !more {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes what the manager wants.
+    fn obey(&mut self) -> Poll<()> {
+        let orders = self.subscription.orders.take();
+        if orders.stop {
+            return Poll::Ready(());
+        }
+        if let Some(route) = orders.route {
+            self.change(route);
+        }
+        if orders.drain {
+            self.drain();
+        }
+        Poll::Pending
+    }
+
+    fn change(&mut self, route: Arc<SubscriptionRoute>) {
+        let subscription = &self.subscription;
+        let before = subscription.mode.get();
+        let running = route.flow == Flow::Running;
+        let new_credit = route.policy.max_unsettled != self.credit;
+        subscription.set_route(route);
+        let mode = match before {
+            Mode::Draining | Mode::Emptying => return,
+            _ if !running => Mode::Holding,
+            Mode::Running if new_credit => Mode::Reopening,
+            Mode::Reopening => Mode::Reopening,
+            // What still runs from before the pause belongs to the old stream.
+            Mode::Holding if !matches!(self.source, Source::Closed(_)) => Mode::Reopening,
+            Mode::Holding | Mode::Running => Mode::Running,
+        };
+        self.enter(mode);
+    }
+
+    fn enter(&mut self, mode: Mode) {
+        let subscription = Rc::clone(&self.subscription);
+        subscription.mode.set(mode);
+        match mode {
+            Mode::Running => {
+                if matches!(self.source, Source::Closed(None)) {
+                    self.source = Source::Closed(Some(Instant::now()));
+                }
+                if matches!(self.source, Source::Open(_)) {
+                    self.loaded();
+                }
+            }
+            Mode::Reopening | Mode::Holding | Mode::Draining => subscription.hand_back(),
+            Mode::Emptying => {}
+        }
+        for stage in [Stage::Subscriber, Stage::Reply, Stage::DeadLetter] {
+            if subscription.outlet(stage).has_due() {
+                subscription.staff(stage);
+            }
+        }
+        self.held();
+    }
+
+    fn drain(&mut self) {
+        let in_memory = self.subscription.plane.bus.profile().durability
+            == busway_core::bus::Durability::Memory;
+        let held = self.subscription.mode.get() == Mode::Holding;
+        self.enter(if in_memory && !held {
+            Mode::Emptying
+        } else {
+            Mode::Draining
+        });
+    }
+
+    /// Tells that this generation is served.
+    fn loaded(&self) {
+        let route = self.subscription.route();
+        self.subscription
+            .plane
+            .loaded()
+            .set(&route.uid, route.generation);
+    }
+
+    /// Tells that this generation is held, when it is: nothing is attempted any more.
+    fn held(&mut self) {
+        let subscription = &self.subscription;
+        let sending = subscription.outlets().any(|outlet| outlet.sending() > 0);
+        if subscription.mode.get() == Mode::Holding && !sending {
+            self.loaded();
+        }
+    }
+
+    /// Moves what is due, and does what comes with time.
+    fn advance(&mut self, cx: &mut Context<'_>) {
+        let subscription = Rc::clone(&self.subscription);
+        loop {
+            let later = subscription
+                .outlets()
+                .filter_map(super::outlet::Outlet::next_later);
+            let opens = match self.source {
+                Source::Closed(at) if self.wants_stream() => at,
+                _ => None,
+            };
+            let next = later
+                .chain(opens)
+                .chain(self.look_empty)
+                .fold(self.tick, std::cmp::Ord::min);
+            if self.alarm.poll(next, cx).is_pending() {
+                return;
+            }
+            let now = Instant::now();
+            for stage in [Stage::Subscriber, Stage::Reply, Stage::DeadLetter] {
+                for _ in 0..subscription.outlet(stage).advance(now) {
+                    subscription.staff(stage);
+                }
+            }
+            if opens.is_some_and(|at| at <= now) {
+                self.open();
+            }
+            if self.look_empty.is_some_and(|at| at <= now) {
+                self.look_empty = None;
+            }
+            if self.tick <= now {
+                self.tick = now + TICK;
+                self.tick();
+            }
+        }
+    }
+
+    fn wants_stream(&self) -> bool {
+        matches!(self.subscription.mode.get(), Mode::Running | Mode::Emptying)
+    }
+
+    fn open(&mut self) {
+        let subscription = Rc::clone(&self.subscription);
+        self.credit = subscription.route().policy.max_unsettled;
+        let credit = Credit {
+            messages: usize::try_from(self.credit.max(1)).unwrap_or(usize::MAX),
+            bytes: CREDIT_BYTES,
+        };
+        self.source = Source::Opening(Box::pin(async move {
+            subscription
+                .plane
+                .bus
+                .consume(&subscription.name, credit)
+                .await
+        }));
+    }
+
+    /// Takes what the bus has.
+    fn receive(&mut self, cx: &mut Context<'_>) {
+        if let Source::Opening(opening) = &mut self.source {
+            match opening.as_mut().poll(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(stream)) => {
+                    self.source = Source::Open(stream);
+                    if self.wants_stream() {
+                        self.loaded();
+                    }
+                }
+                Poll::Ready(Err(error)) => return self.failed(cx, Err(error)),
+            }
+        }
+        let subscription = Rc::clone(&self.subscription);
+        while let Source::Open(stream) = &mut self.source {
+            if !matches!(subscription.mode.get(), Mode::Running | Mode::Emptying) {
+                return;
+            }
+            match stream.poll_next_unpin(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Some(Ok(delivery))) => {
+                    self.failures = 0;
+                    subscription.take(delivery);
+                }
+                Poll::Ready(Some(Err(error))) => return self.failed(cx, Err(error)),
+                Poll::Ready(None) => return self.failed(cx, Ok(())),
+            }
+        }
+    }
+
+    /// The stream ended, or could not be opened: again after a rest.
+    fn failed(&mut self, cx: &mut Context<'_>, result: Result<(), BusError>) {
+        let subscription = Rc::clone(&self.subscription);
+        note(&subscription.counts, "consume", result);
+        let rest = CONSUME_AGAIN
+            .saturating_mul(1u32.checked_shl(self.failures).unwrap_or(u32::MAX))
+            .min(CONSUME_AGAIN_AT_MOST);
+        self.failures = (self.failures + 1).min(16);
+        let rest = rest / 2 + part(rest / 2, subscription.world.entropy.next());
+        // What the dead stream gave will come again from the next one.
+        subscription
+            .outlet(Stage::Subscriber)
+            .take_waiting()
+            .clear();
+        self.source = Source::Closed(Some(Instant::now() + rest));
+        subscription
+            .plane
+            .loaded()
+            .remove(&subscription.route().uid);
+        self.advance(cx);
+    }
+
+    /// Keeps what is held, and asks for the backlog.
+    fn tick(&mut self) {
+        let subscription = Rc::clone(&self.subscription);
+        let mut held: Vec<(Keeper, u32)> = Vec::new();
+        for outlet in subscription.outlets() {
+            outlet.each(|job| held.push((job.settle.keeper(), job.stored)));
+        }
+        let this = Rc::clone(&subscription);
+        subscription.chore(async move {
+            for (keeper, attempts) in held {
+                // One that was settled meanwhile is no longer held.
+                if let Err(error) = keeper.extend(attempts).await
+                    && error != BusError::NotHeld
+                {
+                    note(&this.counts, "extend", Err(error));
+                }
+            }
+            if this.plane.capabilities().backlog
+                && let Ok(backlog) = this.plane.bus.backlog(&this.name).await
+            {
+                this.health.backlog(backlog);
+            }
+        });
+    }
+
+    fn reap(&mut self) {
+        let subscription = Rc::clone(&self.subscription);
+        if !subscription.lanes_ended.replace(false) {
+            return;
+        }
+        let mut lanes = subscription.lanes.borrow_mut();
+        while lanes.try_join_next().is_some() {}
+        drop(lanes);
+        for stage in [Stage::Subscriber, Stage::Reply, Stage::DeadLetter] {
+            if subscription.outlet(stage).has_due() {
+                subscription.staff(stage);
+            }
+        }
+    }
+
+    /// Ends what a mode waits for; ready when the subscription has drained.
+    fn settled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let subscription = Rc::clone(&self.subscription);
+        match subscription.mode.get() {
+            Mode::Running => return Poll::Pending,
+            Mode::Holding => self.held(),
+            Mode::Reopening | Mode::Draining | Mode::Emptying => {}
+        }
+        if subscription.tally.get() > 0 {
+            return Poll::Pending;
+        }
+        match subscription.mode.get() {
+            Mode::Running => Poll::Pending,
+            Mode::Holding => {
+                self.source = Source::Closed(None);
+                Poll::Pending
+            }
+            Mode::Reopening => {
+                self.source = Source::Closed(Some(Instant::now()));
+                self.enter(Mode::Running);
+                subscription.wake();
+                Poll::Pending
+            }
+            Mode::Draining => Poll::Ready(()),
+            Mode::Emptying => self.is_empty(cx),
+        }
+    }
+
+    /// Asks a bus in memory whether anything is left for this subscription.
+    fn is_empty(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.look_empty.is_some() {
+            return Poll::Pending;
+        }
+        let subscription = Rc::clone(&self.subscription);
+        let asked = self.emptiness.get_or_insert_with(|| {
+            Box::pin(async move {
+                let backlog = subscription.plane.bus.backlog(&subscription.name).await;
+                !matches!(backlog, Ok(Some(backlog)) if backlog.count > 0)
+            })
+        });
+        match asked.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(true) => Poll::Ready(()),
+            Poll::Ready(false) => {
+                self.emptiness = None;
+                self.look_empty = Some(Instant::now() + LOOK_EMPTY);
+                self.subscription.wake();
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! A lane: a long-lived task with one connection, which makes one attempt after the other.
+
+use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
+
+use busway_core::{
+    address::Destination,
+    outcome::{Failure, Outcome},
+};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tokio::time::Instant;
+
+use super::{
+    alarm::Alarm,
+    job::Job,
+    link::{Answer, Link, Wanted},
+    request::{self, Attempt},
+    state::Subscription,
+};
+use crate::{
+    metrics::{Family, Up, outcome_index},
+    observer::{Event, Stage},
+};
+
+/// How long a lane keeps its connection without work.
+const KEEP_IDLE: Duration = Duration::from_secs(30);
+/// What is read of an answer that is no reply, before the connection is dropped instead.
+const DRAINED: usize = 64 * 1024;
+/// What is kept of it, for a dead letter.
+const KEPT: usize = busway_message::dead_letter::MAX_ERROR_DATA;
+
+/// How an attempt ended, with what was read of the answer.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) answer: Option<Answer>,
+}
+
+struct Lane {
+    subscription: Rc<Subscription>,
+    stage: Stage,
+    number: usize,
+    link: Option<Link>,
+    alarm: Alarm,
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        let outlet = self.subscription.outlet(self.stage);
+        // A lane that is aborted leaves its job to be handed back.
+        drop(outlet.take(self.number));
+        outlet.end_lane(self.number);
+        self.subscription.lane_ended();
+    }
+}
+
+/// Makes attempts until there is nothing to do for a while, or fewer lanes are wanted.
+pub(super) async fn run(subscription: Rc<Subscription>, stage: Stage, number: usize) {
+    let _up = Up::new(&subscription.counts, Family::Lanes, 0);
+    let mut lane = Lane {
+        subscription,
+        stage,
+        number,
+        link: None,
+        alarm: Alarm::new(Instant::now() + KEEP_IDLE),
+    };
+    while let Some(job) = lane.next().await {
+        let subscription = Rc::clone(&lane.subscription);
+        if let Some(job) = subscription.check(job) {
+            lane.attempt(job).await;
+        }
+    }
+}
+
+impl Lane {
+    /// The next job; nothing when the lane is to end.
+    async fn next(&mut self) -> Option<Job> {
+        let until = Instant::now() + KEEP_IDLE;
+        let subscription = Rc::clone(&self.subscription);
+        let outlet = subscription.outlet(self.stage);
+        let job = poll_fn(|cx| {
+            if self.number >= subscription.lane_bound() {
+                return Poll::Ready(None);
+            }
+            if let Some(job) = subscription.next_job(self.stage) {
+                return Poll::Ready(Some(job));
+            }
+            let closed = self
+                .link
+                .as_mut()
+                .is_none_or(|link| link.poll_closed(cx).is_ready());
+            // Without a connection there is nothing to keep.
+            if closed || self.alarm.poll(until, cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            outlet.rest(self.number, cx.waker());
+            Poll::Pending
+        })
+        .await;
+        outlet.unrest(self.number);
+        job
+    }
+
+    async fn attempt(&mut self, mut job: Job) {
+        let subscription = Rc::clone(&self.subscription);
+        let route = subscription.route();
+        let Some(to) = subscription.destination(&route, self.stage) else {
+            // Its destination was removed meanwhile.
+            return subscription.no_destination(job);
+        };
+        let number = job.attempts.saturating_add(1);
+        let attempt = Attempt {
+            named: &subscription.named,
+            number,
+            prefer_reply: self.stage == Stage::Subscriber,
+        };
+        let entropy = &*subscription.world.entropy;
+        let message = job.message.clone();
+        let request = || request::post(&message, to, Some(&attempt), entropy);
+        let wanted = if self.stage == Stage::Subscriber && route.reply_to.is_some() {
+            let limit = subscription.max_body();
+            Wanted {
+                read: limit.max(DRAINED),
+                keep: limit,
+            }
+        } else {
+            Wanted {
+                read: DRAINED,
+                keep: KEPT,
+            }
+        };
+        let outlet = subscription.outlet(self.stage);
+        job.attempts = number;
+        outlet.place(self.number, job);
+        let in_flight = Up::new(&subscription.counts, Family::InFlight, self.stage.index());
+        let began = Instant::now();
+        let ended = self.post(request, to, wanted, &route.policy, began).await;
+        let took = began.elapsed();
+        drop(in_flight);
+        let place =
+            self.stage.index() * crate::metrics::OUTCOMES.len() + outcome_index(ended.outcome);
+        subscription.counts.add(Family::Attempts, place, 1);
+        subscription.counts.attempt_took(took);
+        let Some(job) = outlet.take(self.number) else {
+            return;
+        };
+        subscription.world.tell(|| Event::Attempted {
+            id: job.id(),
+            subscription: &route.subscription,
+            stage: job.stage,
+            attempt: number,
+            destination: to.as_str(),
+            outcome: ended.outcome,
+            took,
+        });
+        subscription.conclude(job, ended, &route);
+    }
+
+    async fn post(
+        &mut self,
+        request: impl Fn() -> Request<Full<Bytes>>,
+        to: &Destination,
+        wanted: Wanted,
+        policy: &busway_core::policy::DeliveryPolicy,
+        began: Instant,
+    ) -> Ended {
+        let deadline = began + policy.timeout;
+        let subscription = Rc::clone(&self.subscription);
+        let link = &mut self.link;
+        let exchange = async {
+            let mut repeated = false;
+            loop {
+                if !link.as_ref().is_some_and(|link| link.is_for(to)) {
+                    *link = None;
+                    subscription.counts.one(Family::Connects);
+                    let network = &subscription.world.network;
+                    *link = Some(Link::open(network, to, policy.connect_timeout).await?);
+                }
+                let Some(open) = link.as_mut() else {
+                    return Err(Failure::Connect);
+                };
+                match open.exchange(request(), wanted).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(broken) if broken.stale && !repeated => {
+                        subscription.counts.one(Family::Reconnects);
+                        repeated = true;
+                    }
+                    Err(_) => return Err(Failure::Reset),
+                }
+            }
+        };
+        let result = self.alarm.limit(deadline, exchange).await;
+        match result.unwrap_or(Err(Failure::Timeout)) {
+            Ok(answer) => Ended {
+                outcome: Outcome::Status(answer.status),
+                answer: Some(answer),
+            },
+            Err(failure) => {
+                // Whatever is under way on it belongs to the attempt that ended.
+                self.link = None;
+                Ended {
+                    outcome: Outcome::Failed(failure),
+                    answer: None,
+                }
+            }
+        }
+    }
+}

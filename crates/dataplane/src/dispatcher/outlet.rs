@@ -1,0 +1,176 @@
+//! What waits to be sent to one destination, and who sends it.
+
+use std::{
+    cell::{Cell, RefCell},
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    task::Waker,
+};
+
+use tokio::time::Instant;
+
+use super::job::Job;
+
+/// The queue of one destination: due now, due later, being sent.
+#[derive(Default)]
+pub(super) struct Outlet {
+    due: RefCell<VecDeque<Job>>,
+    later: RefCell<BinaryHeap<Reverse<Later>>>,
+    sequence: Cell<u64>,
+    /// The jobs that lanes are sending, by lane.
+    sending: RefCell<Vec<Option<Job>>>,
+    /// Lanes without a job, the last to become idle on top: so that few stay warm.
+    idle: RefCell<Vec<(usize, Waker)>>,
+    /// Lanes that exist, by number.
+    lanes: RefCell<Vec<bool>>,
+}
+
+struct Later {
+    at: Instant,
+    sequence: u64,
+    job: Job,
+}
+
+impl PartialEq for Later {
+    fn eq(&self, other: &Self) -> bool {
+        self.sequence == other.sequence
+    }
+}
+
+impl Eq for Later {}
+
+impl PartialOrd for Later {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Later {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+impl Outlet {
+    pub(super) fn push(&self, job: Job) {
+        self.due.borrow_mut().push_back(job);
+    }
+
+    pub(super) fn push_later(&self, at: Instant, job: Job) {
+        let sequence = self.sequence.get();
+        self.sequence.set(sequence + 1);
+        let later = Later { at, sequence, job };
+        self.later.borrow_mut().push(Reverse(later));
+    }
+
+    pub(super) fn pop(&self) -> Option<Job> {
+        self.due.borrow_mut().pop_front()
+    }
+
+    pub(super) fn next_later(&self) -> Option<Instant> {
+        self.later.borrow().peek().map(|later| later.0.at)
+    }
+
+    /// Moves what is due by now to the queue; how many that were.
+    pub(super) fn advance(&self, now: Instant) -> usize {
+        let mut later = self.later.borrow_mut();
+        let mut moved = 0;
+        while later.peek().is_some_and(|next| next.0.at <= now) {
+            if let Some(next) = later.pop() {
+                self.due.borrow_mut().push_back(next.0.job);
+                moved += 1;
+            }
+        }
+        moved
+    }
+
+    /// Takes all that is not being sent: with its time, where it has one.
+    pub(super) fn take_waiting(&self) -> Vec<(Option<Instant>, Job)> {
+        let due = std::mem::take(&mut *self.due.borrow_mut());
+        let later = std::mem::take(&mut *self.later.borrow_mut());
+        let due = due.into_iter().map(|job| (None, job));
+        due.chain(later.into_iter().map(|l| (Some(l.0.at), l.0.job)))
+            .collect()
+    }
+
+    /// Calls `with` for every job.
+    pub(super) fn each(&self, mut with: impl FnMut(&Job)) {
+        self.due.borrow().iter().for_each(&mut with);
+        self.later.borrow().iter().for_each(|l| with(&l.0.job));
+        self.sending.borrow().iter().flatten().for_each(with);
+    }
+
+    /// Drops every job, which hands it back; lanes have ended.
+    pub(super) fn clear(&self) {
+        drop(self.take_waiting());
+        let sending = std::mem::take(&mut *self.sending.borrow_mut());
+        drop(sending);
+    }
+
+    pub(super) fn has_due(&self) -> bool {
+        !self.due.borrow().is_empty()
+    }
+
+    pub(super) fn sending(&self) -> usize {
+        self.sending.borrow().iter().flatten().count()
+    }
+
+    /// Puts a job into a lane's place while it is sent.
+    pub(super) fn place(&self, lane: usize, job: Job) {
+        if let Some(place) = self.sending.borrow_mut().get_mut(lane) {
+            *place = Some(job);
+        }
+    }
+
+    pub(super) fn take(&self, lane: usize) -> Option<Job> {
+        self.sending.borrow_mut().get_mut(lane)?.take()
+    }
+
+    /// Wakes an idle lane, if there is one.
+    pub(super) fn wake_one(&self) -> bool {
+        let woken = self.idle.borrow_mut().pop();
+        let is_some = woken.is_some();
+        if let Some((_, waker)) = woken {
+            waker.wake();
+        }
+        is_some
+    }
+
+    /// Registers an idle lane.
+    pub(super) fn rest(&self, lane: usize, waker: &Waker) {
+        let mut idle = self.idle.borrow_mut();
+        if let Some(known) = idle.iter_mut().find(|(number, _)| *number == lane) {
+            known.1.clone_from(waker);
+        } else {
+            idle.push((lane, waker.clone()));
+        }
+    }
+
+    pub(super) fn unrest(&self, lane: usize) {
+        self.idle.borrow_mut().retain(|(number, _)| *number != lane);
+    }
+
+    /// A number for a new lane, while there are fewer than `bound`.
+    pub(super) fn new_lane(&self, bound: usize) -> Option<usize> {
+        let mut lanes = self.lanes.borrow_mut();
+        let free = lanes.iter().position(|lane| !lane).unwrap_or(lanes.len());
+        if free >= bound {
+            return None;
+        }
+        if free == lanes.len() {
+            lanes.push(true);
+            self.sending.borrow_mut().push(None);
+        } else if let Some(lane) = lanes.get_mut(free) {
+            *lane = true;
+        }
+        Some(free)
+    }
+
+    /// A lane ended.
+    pub(super) fn end_lane(&self, lane: usize) {
+        self.unrest(lane);
+        if let Some(place) = self.lanes.borrow_mut().get_mut(lane) {
+            *place = false;
+        }
+    }
+}

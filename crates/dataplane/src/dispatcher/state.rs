@@ -1,0 +1,307 @@
+//! What the driver and the lanes of one subscription share. All of it is on one thread.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    task::Waker,
+    time::Duration,
+};
+
+use busway_core::{
+    SubscriptionRef,
+    address::Destination,
+    bus::{Delivery, Fate},
+    outcome::Cause,
+    pacing,
+    routes::{Flow, SubscriptionRoute},
+};
+use futures::{FutureExt as _, future::LocalBoxFuture};
+use tokio::{task::JoinSet, time::Instant};
+
+use super::{
+    health,
+    job::{Job, Tally},
+    lane,
+    outlet::Outlet,
+    request::Named,
+};
+use crate::{metrics::Counts, observer::Stage, plane::Plane, world::World};
+
+/// Whether attempts are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// They are.
+    Running,
+    /// Those that run finish, then the stream is opened anew with another credit.
+    Reopening,
+    /// Those that run finish (paused or held).
+    Holding,
+    /// The process leaves: those that run finish, and nothing is taken any more.
+    Draining,
+    /// The process leaves, and the bus will not outlive it: it is delivered to the last message.
+    Emptying,
+}
+
+/// What the manager wants; taken by the driver.
+#[derive(Default)]
+pub(super) struct Orders {
+    pub(super) route: Option<Arc<SubscriptionRoute>>,
+    pub(super) stop: bool,
+    pub(super) drain: bool,
+}
+
+/// A piece of work with the bus that nobody waits for.
+pub(super) type Chore = LocalBoxFuture<'static, ()>;
+
+pub(super) struct Subscription {
+    pub(super) name: SubscriptionRef,
+    pub(super) named: Named,
+    pub(super) world: World,
+    pub(super) plane: Arc<Plane>,
+    pub(super) counts: Arc<Counts>,
+    pub(super) health: health::Keeper,
+    pub(super) tally: Rc<Tally>,
+    pub(super) can_delay: bool,
+    pub(super) mode: Cell<Mode>,
+    pub(super) orders: RefCell<Orders>,
+    pub(super) chores: RefCell<Vec<Chore>>,
+    pub(super) lanes: RefCell<JoinSet<()>>,
+    /// Lanes ended since the driver looked.
+    pub(super) lanes_ended: Cell<bool>,
+    pub(super) dropped: super::dead_letter::Dropped,
+    route: RefCell<Arc<SubscriptionRoute>>,
+    outlets: [Outlet; 3],
+    driver: RefCell<Option<Waker>>,
+}
+
+impl Subscription {
+    pub(super) fn new(
+        route: Arc<SubscriptionRoute>,
+        plane: Arc<Plane>,
+        shard: usize,
+        world: World,
+    ) -> Rc<Self> {
+        let counts = plane.counts(shard);
+        Rc::new(Self {
+            name: route.subscription.clone(),
+            named: Named::new(&route.subscription),
+            health: health::Keeper::new(plane.watch_health(&route.uid)),
+            tally: Tally::new(Arc::clone(&counts)),
+            can_delay: plane.bus.profile().can_delay,
+            mode: Cell::new(match route.flow {
+                Flow::Running => Mode::Running,
+                Flow::Paused | Flow::Held => Mode::Holding,
+            }),
+            orders: RefCell::default(),
+            chores: RefCell::default(),
+            lanes: RefCell::new(JoinSet::new()),
+            lanes_ended: Cell::new(false),
+            dropped: super::dead_letter::Dropped::default(),
+            route: RefCell::new(route),
+            outlets: Default::default(),
+            driver: RefCell::new(None),
+            world,
+            plane,
+            counts,
+        })
+    }
+
+    pub(super) fn route(&self) -> Arc<SubscriptionRoute> {
+        Arc::clone(&self.route.borrow())
+    }
+
+    pub(super) fn set_route(&self, route: Arc<SubscriptionRoute>) {
+        *self.route.borrow_mut() = route;
+    }
+
+    pub(super) const fn outlet(&self, stage: Stage) -> &Outlet {
+        let [subscriber, reply, dead_letter] = &self.outlets;
+        match stage {
+            Stage::Subscriber => subscriber,
+            Stage::Reply => reply,
+            Stage::DeadLetter => dead_letter,
+        }
+    }
+
+    pub(super) fn outlets(&self) -> impl Iterator<Item = &Outlet> {
+        self.outlets.iter()
+    }
+
+    #[allow(clippy::unused_self, reason = "reads as one of its questions")]
+    pub(super) fn destination<'r>(
+        &self,
+        route: &'r SubscriptionRoute,
+        stage: Stage,
+    ) -> Option<&'r Destination> {
+        match stage {
+            Stage::Subscriber => Some(&route.subscriber),
+            Stage::Reply => route.reply_to.as_ref(),
+            Stage::DeadLetter => route.dead_letter_sink.as_ref(),
+        }
+    }
+
+    pub(super) fn max_body(&self) -> usize {
+        self.plane.peek().receiver.max_body
+    }
+
+    /// How many attempts may be in flight, per stage.
+    pub(super) fn lane_bound(&self) -> usize {
+        let bound = self.route.borrow().policy.max_in_flight.max(1);
+        usize::try_from(bound).unwrap_or(usize::MAX)
+    }
+
+    /// Wakes the driver.
+    pub(super) fn wake(&self) {
+        if let Some(driver) = &*self.driver.borrow() {
+            driver.wake_by_ref();
+        }
+    }
+
+    pub(super) fn set_driver(&self, waker: &Waker) {
+        let mut driver = self.driver.borrow_mut();
+        match &mut *driver {
+            Some(known) => known.clone_from(waker),
+            None => *driver = Some(waker.clone()),
+        }
+    }
+
+    pub(super) fn order(&self, give: impl FnOnce(&mut Orders)) {
+        give(&mut self.orders.borrow_mut());
+        self.wake();
+    }
+
+    /// Does a chore now, if it can be done without waiting; else the driver does it.
+    pub(super) fn chore(&self, chore: impl Future<Output = ()> + 'static) {
+        let mut chore: Chore = Box::pin(chore);
+        if (&mut chore).now_or_never().is_none() {
+            self.chores.borrow_mut().push(chore);
+            self.wake();
+        }
+    }
+
+    /// Takes what the bus gave.
+    pub(super) fn take(self: &Rc<Self>, delivery: Delivery) {
+        let job = Job {
+            stage: Stage::Subscriber,
+            message: delivery.message,
+            attempts: delivery.attempts,
+            stored: delivery.attempts,
+            accepted_at: delivery.accepted_at,
+            cause: None,
+            last: None,
+            settle: delivery.settle,
+            held: self.tally.hold(),
+        };
+        match delivery.fate {
+            Fate::Deliver => self.send(job),
+            Fate::DeadLetter(cause) => {
+                let now = self.world.clock.now();
+                match cause {
+                    Cause::Overflow => self.health.overflowed(now),
+                    Cause::Expired => self.health.expired(now),
+                    Cause::Rejected | Cause::Exhausted | Cause::Gone | Cause::HopLimit => {}
+                }
+                self.fail(job, cause);
+            }
+        }
+    }
+
+    /// Puts a job into the queue of its stage, and sees to it that somebody takes it.
+    pub(super) fn send(self: &Rc<Self>, job: Job) {
+        let stage = job.stage;
+        self.outlet(stage).push(job);
+        self.staff(stage);
+    }
+
+    /// Puts a job aside until a time.
+    pub(super) fn send_at(&self, at: Instant, job: Job) {
+        self.outlet(job.stage).push_later(at, job);
+        self.wake();
+    }
+
+    /// Wakes or starts a lane, within the bound.
+    pub(super) fn staff(self: &Rc<Self>, stage: Stage) {
+        let outlet = self.outlet(stage);
+        if !self.takes(stage) || outlet.wake_one() {
+            return;
+        }
+        if let Some(number) = outlet.new_lane(self.lane_bound()) {
+            let lane = lane::run(Rc::clone(self), stage, number);
+            self.lanes.borrow_mut().spawn_local(lane);
+        }
+    }
+
+    /// Whether attempts of a stage begin now.
+    pub(super) fn takes(&self, stage: Stage) -> bool {
+        match self.mode.get() {
+            Mode::Running | Mode::Emptying => true,
+            Mode::Reopening | Mode::Draining => stage != Stage::Subscriber,
+            Mode::Holding => false,
+        }
+    }
+
+    pub(super) fn next_job(&self, stage: Stage) -> Option<Job> {
+        self.takes(stage)
+            .then(|| self.outlet(stage).pop())
+            .flatten()
+    }
+
+    pub(super) fn lane_ended(&self) {
+        self.lanes_ended.set(true);
+        self.wake();
+    }
+
+    /// Looks whether a job is still to be attempted; gives it back if so.
+    pub(super) fn check(self: &Rc<Self>, job: Job) -> Option<Job> {
+        if job.stage != Stage::Subscriber {
+            return Some(job);
+        }
+        let route = self.route();
+        let policy = &route.policy;
+        if policy.max_age.is_some() {
+            let now = self.world.clock.now();
+            if pacing::expired(policy, job.accepted_at, now) {
+                self.health.expired(now);
+                self.fail(job, Cause::Expired);
+                return None;
+            }
+        }
+        // A crash after the last attempt, or a policy that now allows fewer.
+        if job.attempts > policy.retry {
+            self.fail(job, Cause::Exhausted);
+            return None;
+        }
+        Some(job)
+    }
+
+    /// Hands back what waits for its attempt at the subscriber, with its time where the bus can.
+    pub(super) fn hand_back(&self) {
+        let now = Instant::now();
+        for (at, job) in self.outlet(Stage::Subscriber).take_waiting() {
+            match at {
+                Some(at) if self.can_delay => {
+                    self.return_until(job, at.saturating_duration_since(now));
+                }
+                _ => job.settle.release(),
+            }
+        }
+    }
+
+    /// Hands a message back to the bus for a while.
+    pub(super) fn return_until(&self, job: Job, wait: Duration) {
+        self.counts.one(crate::metrics::Family::Returned);
+        let at = self.world.clock.now() + wait;
+        let counts = Arc::clone(&self.counts);
+        self.chore(async move {
+            let Job {
+                settle,
+                attempts,
+                held,
+                ..
+            } = job;
+            super::conclude::note(&counts, "retry_at", settle.retry_at(at, attempts).await);
+            drop(held);
+        });
+    }
+}
