@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use busway_api::{Bus, Channel, ClusterBus, Subscription};
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{Patch, PatchParams},
@@ -23,10 +23,7 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    errors::{Call, write_error},
-    notes::Notes,
-};
+use self::{errors::write_error, notes::Notes};
 use super::{
     FinalizerChange, Kind, Note, ObjectKey, Source, Watch, WriteError,
     lease::{self, LeaseOptions},
@@ -35,6 +32,9 @@ use super::{
 /// How long one call may take. The API server gives up on a write after 34 s at most; a caller that retries need not
 /// wait for that.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a status is applied when others write to the object at that moment: the operator and a bus's leader are
+/// all who do.
+const STATUS_TRIES: usize = 4;
 /// Objects a page of the first list: client-go's, small enough that a page is decoded without a pause.
 const PAGE_SIZE: u32 = 500;
 
@@ -166,15 +166,51 @@ impl KubeSource {
 
     async fn call<T>(
         &self,
-        call: Call,
         work: impl Future<Output = kube::Result<T>> + Send,
     ) -> Result<T, WriteError> {
         match tokio::time::timeout(CALL_TIMEOUT, work).await {
-            Ok(done) => done.map_err(|error| write_error(call, &error)),
+            Ok(done) => done.map_err(|error| write_error(&error)),
             Err(_) => Err(WriteError::Unavailable(format!(
                 "no answer within {CALL_TIMEOUT:?}"
             ))),
         }
+    }
+
+    /// The metadata of the object of that UID.
+    async fn metadata(&self, object: &ObjectKey) -> Result<ObjectMeta, WriteError> {
+        let api = self.api(object);
+        let found = self.call(api.get_metadata(&object.name)).await?;
+        if found.metadata.uid.as_deref() == Some(&object.uid) {
+            Ok(found.metadata)
+        } else {
+            Err(WriteError::Gone)
+        }
+    }
+
+    async fn version(&self, object: &ObjectKey) -> Result<String, WriteError> {
+        let found = self.metadata(object).await?.resource_version;
+        found.ok_or_else(|| WriteError::Unavailable("an object without a version".to_owned()))
+    }
+
+    /// At a version, because an API server ignores the UID in an apply to the status of a custom resource.
+    async fn apply_status_at(
+        &self,
+        object: &ObjectKey,
+        manager: &str,
+        status: &Value,
+        version: &str,
+    ) -> Result<(), WriteError> {
+        let payload = json!({
+            "apiVersion": busway_api::API_VERSION,
+            "kind": format!("{:?}", object.kind),
+            "metadata": { "name": object.name, "uid": object.uid, "resourceVersion": version },
+            "status": status,
+        });
+        let params = PatchParams::apply(manager).force();
+        let api = self.api(object);
+        self.call(api.patch_status(&object.name, &params, &Patch::Apply(payload)))
+            .await
+            .map(drop)
     }
 
     async fn merge(&self, object: &ObjectKey, patch: Value) -> Result<(), WriteError> {
@@ -183,12 +219,9 @@ impl KubeSource {
             ..PatchParams::default()
         };
         let api = self.api(object);
-        self.call(
-            Call::AtVersion,
-            api.patch(&object.name, &params, &Patch::Merge(patch)),
-        )
-        .await
-        .map(drop)
+        self.call(api.patch(&object.name, &params, &Patch::Merge(patch)))
+            .await
+            .map(drop)
     }
 }
 
@@ -238,24 +271,16 @@ impl Source for KubeSource {
         manager: &str,
         status: Value,
     ) -> Result<(), WriteError> {
-        let mut metadata = json!({ "name": object.name, "uid": object.uid });
-        if let Some(namespace) = &object.namespace {
-            metadata["namespace"] = json!(namespace);
+        let mut tries = STATUS_TRIES;
+        loop {
+            let version = self.version(object).await?;
+            let written = self.apply_status_at(object, manager, &status, &version);
+            match written.await {
+                // Another manager's status came in between; with the UID checked it is ours to apply again.
+                Err(WriteError::Conflict) if tries > 1 => tries -= 1,
+                done => return done,
+            }
         }
-        let payload = json!({
-            "apiVersion": busway_api::API_VERSION,
-            "kind": format!("{:?}", object.kind),
-            "metadata": metadata,
-            "status": status,
-        });
-        let params = PatchParams::apply(manager).force();
-        let api = self.api(object);
-        self.call(
-            Call::AtIdentity,
-            api.patch_status(&object.name, &params, &Patch::Apply(payload)),
-        )
-        .await
-        .map(drop)
     }
 
     async fn change_finalizer(
@@ -266,14 +291,7 @@ impl Source for KubeSource {
         change: FinalizerChange,
     ) -> Result<(), WriteError> {
         // A merge patch replaces the whole list, so the list is read first.
-        let api = self.api(object);
-        let found = self
-            .call(Call::AtIdentity, api.get_metadata(&object.name))
-            .await?;
-        if found.metadata.uid.as_deref() != Some(&object.uid) {
-            return Err(WriteError::Gone);
-        }
-        let mut finalizers = found.metadata.finalizers.unwrap_or_default();
+        let mut finalizers = self.metadata(object).await?.finalizers.unwrap_or_default();
         let there = finalizers.iter().any(|name| name == finalizer);
         match change {
             FinalizerChange::Add if there => return Ok(()),

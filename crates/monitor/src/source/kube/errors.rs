@@ -4,18 +4,12 @@ use kube::core::Status;
 
 use crate::source::WriteError;
 
-/// What a call asked for beside the change itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
-    /// That the object still is the one of that UID.
-    AtIdentity,
-    /// Also that nobody wrote to it in between.
-    AtVersion,
-}
+/// How the message begins when a type in an apply is wrong.
+const MISFIT: &str = "failed to create typed patch object";
 
-pub(super) fn write_error(call: Call, error: &kube::Error) -> WriteError {
+pub(super) fn write_error(error: &kube::Error) -> WriteError {
     match error {
-        kube::Error::Api(status) => by_status(call, status),
+        kube::Error::Api(status) => by_status(status),
         // What was asked for cannot be said, or the answer not be read: the same again will not help.
         kube::Error::BuildRequest(_) | kube::Error::SerdeError(_) => {
             WriteError::Refused(error.to_string())
@@ -27,7 +21,7 @@ pub(super) fn write_error(call: Call, error: &kube::Error) -> WriteError {
     }
 }
 
-fn by_status(call: Call, status: &Status) -> WriteError {
+fn by_status(status: &Status) -> WriteError {
     let names_uid = || {
         let message = status.message.to_ascii_lowercase();
         message.contains("uid in precondition")
@@ -37,9 +31,9 @@ fn by_status(call: Call, status: &Status) -> WriteError {
     match status.code {
         404 | 410 => WriteError::Gone,
         409 | 422 if names_uid() => WriteError::Gone,
-        // The only precondition that such a call has is the UID: whatever conflicts, it is not a version.
-        409 if call == Call::AtIdentity && status.reason != "Conflict" => WriteError::Gone,
         409 => WriteError::Conflict,
+        // The API server says 500 to an apply that does not fit the schema.
+        500 if status.message.starts_with(MISFIT) => WriteError::Refused(text(status)),
         // 401: a token that is being replaced.
         401 | 408 | 429 | 500..=599 => WriteError::Unavailable(text(status)),
         _ => WriteError::Refused(text(status)),
@@ -66,38 +60,35 @@ fn root(error: &(dyn std::error::Error + 'static)) -> String {
 mod tests {
     use super::*;
 
-    fn mapped(call: Call, code: u16, message: &str) -> WriteError {
+    fn mapped(code: u16, message: &str) -> WriteError {
         let status = Status {
             code,
             message: message.to_owned(),
             reason: if code == 409 { "Conflict" } else { "" }.to_owned(),
             ..Status::default()
         };
-        write_error(call, &kube::Error::Api(status.boxed()))
+        write_error(&kube::Error::Api(status.boxed()))
     }
 
     #[test]
     fn a_missing_or_recreated_object_is_gone() {
-        assert_eq!(mapped(Call::AtIdentity, 404, "not found"), WriteError::Gone);
+        assert_eq!(mapped(404, "not found"), WriteError::Gone);
         let precondition = "Precondition failed: UID in precondition: a, UID in object meta: b";
-        assert_eq!(mapped(Call::AtVersion, 409, precondition), WriteError::Gone);
+        assert_eq!(mapped(409, precondition), WriteError::Gone);
     }
 
     #[test]
     fn a_write_in_between_is_a_conflict() {
         let modified =
             "the object has been modified; please apply your changes to the latest version";
-        assert_eq!(mapped(Call::AtVersion, 409, modified), WriteError::Conflict);
+        assert_eq!(mapped(409, modified), WriteError::Conflict);
     }
 
     #[test]
     fn a_busy_or_failing_server_is_asked_again() {
         for code in [401, 408, 429, 500, 502, 503, 504] {
             assert!(
-                matches!(
-                    mapped(Call::AtIdentity, code, "busy"),
-                    WriteError::Unavailable(_)
-                ),
+                matches!(mapped(code, "busy"), WriteError::Unavailable(_)),
                 "{code}"
             );
         }
@@ -107,7 +98,7 @@ mod tests {
     fn what_the_server_will_never_take_is_refused_with_its_words() {
         for code in [400, 403, 422] {
             assert_eq!(
-                mapped(Call::AtIdentity, code, "because"),
+                mapped(code, "because"),
                 WriteError::Refused("because".to_owned())
             );
         }
