@@ -1,3 +1,8 @@
-//! Busway, the product: the built-in buses.
+//! Busway, the product: the built-in buses, the commands, and what wires them.
+//!
+//! The crates under `crates/` are for others to import; this one is for `main.rs` and for tests.
 
 pub mod buses;
+pub mod cli;
+
+pub mod app;

@@ -1,2 +1,5 @@
 //! The `busway` binary.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    busway::app::main()
+}

@@ -100,14 +100,19 @@ impl DevConfig {
             Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
         };
         if size > MAX_BYTES {
-            bail!("{} has {size} bytes, at most {MAX_BYTES} are read", path.display());
+            bail!(
+                "{} has {size} bytes, at most {MAX_BYTES} are read",
+                path.display()
+            );
         }
-        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("in {}", path.display()))
     }
 
     fn parse(text: &str) -> anyhow::Result<Self> {
-        let config: Self = serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!("{error}"))?;
+        let config: Self =
+            serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!("{error}"))?;
         for sink in &config.sinks {
             sink.behaviour()?;
         }
@@ -144,7 +149,11 @@ impl SinkConfig {
     /// How it answers.
     pub(crate) fn behaviour(&self) -> anyhow::Result<Behaviour> {
         if !(200..=599).contains(&self.status) {
-            bail!("sinks `{}`: status {} is not in 200 to 599", self.name, self.status);
+            bail!(
+                "sinks `{}`: status {} is not in 200 to 599",
+                self.name,
+                self.status
+            );
         }
         let delay = match &self.delay {
             Some(text) => busway_core::duration::parse(text)
@@ -182,12 +191,18 @@ mod tests {
             ("sink: []", "sink"),
             ("sinks: [{name: a, status: 99}]", "sinks `a`: status 99"),
             ("sinks: [{name: a, delay: soon}]", "sinks `a`: delay"),
-            ("demo: {post: [{channel: orders, type: x}]}", "demo.post[].channel"),
+            (
+                "demo: {post: [{channel: orders, type: x}]}",
+                "demo.post[].channel",
+            ),
             ("demo: {expect: {works: Delivered}}", "demo.expect"),
             ("demo: {expect: {default/works: Lost}}", "Lost"),
         ] {
             let error = DevConfig::parse(text).map_err(|error| format!("{error:#}"));
-            assert!(error.as_ref().is_err_and(|e| e.contains(part)), "{text}: {error:?}");
+            assert!(
+                error.as_ref().is_err_and(|e| e.contains(part)),
+                "{text}: {error:?}"
+            );
         }
         let mut map = HostMap::new("cluster.local");
         let config = DevConfig::parse("hosts: {web: nowhere}");

@@ -21,9 +21,10 @@ pub fn run(args: &CrdsArgs) -> anyhow::Result<()> {
     let Some(dir) = &args.split else {
         return Ok(std::io::stdout().write_all(busway_api::crds::crds_yaml()?.as_bytes())?);
     };
-    for (name, yaml) in busway_api::crds::files()? {
-        let path = dir.join(name);
-        fs::write(&path, yaml).with_context(|| format!("writing {}", path.display()))?;
+    for crd in busway_api::crds::crds() {
+        let path = dir.join(format!("{}.yaml", crd.spec.names.plural));
+        fs::write(&path, busway_api::crds::yaml(&crd)?)
+            .with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
 }

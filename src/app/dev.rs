@@ -1,0 +1,427 @@
+//! `busway dev DIR`: a folder of manifests served in one process, without a cluster.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use busway_buskit::{
+    Bus, BusRef,
+    process::{Process, Served},
+    resources::default_state,
+    runner::{Ports, control_runtime},
+    signals,
+    telemetry::{self, LogFormat},
+};
+use busway_core::{
+    address::HostMap, budget::MemoryBudget, routes::ReceiverSettings, serving, world::SystemClock,
+};
+use busway_dataplane::{DataPlane, Network, Observer, Settings, World};
+use busway_monitor::{
+    Loopback, Monitor, Options, Orphans, Parts,
+    source::{
+        Source,
+        folder::{FolderOptions, FolderSource},
+    },
+};
+use serde_json::Value;
+use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    command::DevArgs,
+    demo,
+    devconfig::DevConfig,
+    ledger::Ledger,
+    stand_in::{NotInDev, Nothing},
+    table::Objects,
+    terminal::Terminal,
+};
+use crate::{buses::memory::MemoryBus, cli::sink};
+
+/// Hooks that run at once, per bus: they are all in this process.
+const CONCURRENCY: usize = 16;
+/// How long everything may take to be Ready before the demo begins all the same: it then says why.
+const READY_DEADLINE: Duration = Duration::from_secs(15);
+/// The bus of what no bus owns: not a valid name, so no object is ever called that.
+const ORPHANS: &str = "-";
+/// Changes that come together are shown as one table.
+const SETTLING: Duration = Duration::from_millis(300);
+
+/// Serves until Ctrl-C, or with `--once` until the demo is over.
+pub(crate) fn run(args: &DevArgs) -> anyhow::Result<()> {
+    let filter = if args.quiet {
+        "warn"
+    } else {
+        "warn,busway=info"
+    };
+    telemetry::init(LogFormat::Text, filter);
+    let config = DevConfig::read(&args.dir)?;
+    control_runtime()?.block_on(serve(args, &config))
+}
+
+async fn serve(args: &DevArgs, config: &DevConfig) -> anyhow::Result<()> {
+    let terminal = Terminal::start()?;
+    let shutdown = CancellationToken::new();
+    let _ended = shutdown.clone().drop_guard();
+
+    let mut hosts = HostMap::new(&args.cluster_domain);
+    for host in &args.hosts {
+        hosts.add(host)?;
+    }
+    config.add_hosts(&mut hosts)?;
+    let sinks = start_sinks(config, &mut hosts, &terminal, &shutdown).await?;
+
+    let state = match &args.state {
+        Some(state) => state.clone(),
+        None => default_state(&args.dir)?,
+    };
+    let source = FolderSource::open(&args.dir, FolderOptions::new(state))
+        .with_context(|| format!("serving {}", args.dir.display()))?;
+    let source = Arc::new(source);
+
+    let steps = (!args.quiet).then(|| terminal.observer());
+    let ledger = args.once.then(|| Arc::new(Ledger::then(steps.clone())));
+    let budget = MemoryBudget::new(ReceiverSettings::default().max_memory);
+    let mut world = World::new(Network::system().with_hosts(hosts.clone()));
+    world.observer = match &ledger {
+        Some(ledger) => Some(Arc::clone(ledger) as Arc<dyn Observer>),
+        None => steps,
+    };
+    let settings = Settings {
+        cluster_domain: args.cluster_domain.clone(),
+        lame_duck: Duration::ZERO,
+        budget: budget.clone(),
+    };
+    let shards = NonZeroUsize::new(usize::from(args.shards)).unwrap_or(NonZeroUsize::MIN);
+    let data_plane = DataPlane::start(args.listen, shards, settings, world).with_context(|| {
+        format!(
+            "listening for messages on {} (--listen ADDR chooses another)",
+            args.listen
+        )
+    })?;
+    let receiver = data_plane
+        .address()
+        .context("the receiver has no address")?;
+    hosts.receive_at(receiver);
+
+    let objects = Arc::clone(&source);
+    let process = Arc::new(Process::new(
+        data_plane.clone(),
+        std::process::id().to_string(),
+        Some(Box::new(move || shown(&objects))),
+    ));
+    let ports = Ports::bind(args.admin, args.debug, &process)?;
+    for (kind, address) in [
+        ("messages", receiver),
+        ("admin", ports.admin),
+        ("debug", ports.debug),
+    ] {
+        terminal.print(format!("listening {kind}={address}"));
+    }
+
+    let mut buses = Buses {
+        args,
+        hosts,
+        receiver,
+        budget,
+        source: Arc::clone(&source),
+        data_plane: data_plane.clone(),
+        process,
+        running: HashMap::new(),
+    };
+    buses.tell_of_orphans();
+    let result = tokio::select! {
+        signal = signals::terminated() => {
+            terminal.print(format!("{signal}: finishing what is in flight"));
+            Ok(())
+        }
+        () = data_plane.stopped() => Err(anyhow::anyhow!("a worker of the data plane ended by itself")),
+        () = ports.ended() => Err(anyhow::anyhow!("the admin port is not served any more")),
+        result = buses.follow(&terminal) => result,
+        result = play(args, config, receiver, &source, ledger.as_deref(), &terminal) => result,
+    };
+    let drained = data_plane.drain(args.grace).await;
+    buses.stop().await;
+    shutdown.cancel();
+    for sink in sinks {
+        // A sink that panicked has said so.
+        let _ = sink.await;
+    }
+    if drained.lost > 0 {
+        terminal.print(format!("{} messages in memory are lost", drained.lost));
+    }
+    drop(buses);
+    if let Some(source) = Arc::into_inner(source) {
+        source.close().await;
+    }
+    ports.close();
+    terminal.flush();
+    result
+}
+
+/// Posts the demo's messages once everything is Ready; ends only with `--once`.
+async fn play(
+    args: &DevArgs,
+    config: &DevConfig,
+    receiver: SocketAddr,
+    source: &FolderSource,
+    ledger: Option<&Ledger>,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
+    if !config.demo.post.is_empty() {
+        wait_until_ready(source).await;
+        let posted = match demo::post(&config.demo, receiver).await {
+            Ok(posted) => posted,
+            // While serving, a demo that cannot be posted is no reason to end: files can be mended.
+            Err(error) if ledger.is_none() => {
+                terminal.print(format!("the demo was not posted: {error:#}"));
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(ledger) = ledger {
+            let right = demo::check(&config.demo, &posted, ledger, &objects(source)).await?;
+            terminal.print(format!(
+                "{} messages, {right} times settled as expected",
+                posted.len()
+            ));
+            return Ok(());
+        }
+    } else if ledger.is_some() {
+        anyhow::bail!("--once has nothing to do: busway-dev.yaml has no `demo:`");
+    }
+    if let Some(channel) = a_channel(source) {
+        terminal.print(format!(
+            "\nTry next:\n  curl -i http://{receiver}/{channel} -H 'content-type: application/json' -d '{{\"hello\": \"busway\"}}'\n  curl http://{}/objects\nCtrl-C ends it.\n",
+            args.debug
+        ));
+    }
+    std::future::pending().await
+}
+
+async fn wait_until_ready(source: &FolderSource) {
+    let deadline = Instant::now() + READY_DEADLINE;
+    let mut changed = source.changed();
+    while !objects(source).all_ready() {
+        match tokio::time::timeout_at(deadline, changed.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
+
+fn objects(source: &FolderSource) -> Objects {
+    Objects(source.objects())
+}
+
+/// What `GET /objects` answers.
+fn shown(source: &FolderSource) -> Value {
+    let complaints: BTreeMap<_, _> = source.complaints();
+    serde_json::json!({ "items": source.objects(), "refused": complaints })
+}
+
+fn a_channel(source: &FolderSource) -> Option<String> {
+    source.objects().iter().find_map(|object| {
+        (object.get("kind")? == "Channel").then_some(())?;
+        let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+        Some(format!(
+            "{}/{}",
+            text("/metadata/namespace")?,
+            text("/metadata/name")?
+        ))
+    })
+}
+
+async fn start_sinks(
+    config: &DevConfig,
+    hosts: &mut HostMap,
+    terminal: &Terminal,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let mut tasks = Vec::new();
+    for sink in &config.sinks {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let host = sink.host();
+        hosts.insert(&host, listener.local_addr()?);
+        let terminal = terminal.clone();
+        let name = sink.name.clone();
+        let print: sink::Print =
+            Arc::new(move |line| terminal.print(format!("{:>8}  sink {name:<17} {line}", "")));
+        tasks.push(tokio::spawn(sink::serve(
+            listener,
+            sink.behaviour()?,
+            print,
+            shutdown.clone(),
+        )));
+    }
+    Ok(tasks)
+}
+
+/// The buses of the folder, each with a Monitor of its own.
+struct Buses<'a> {
+    args: &'a DevArgs,
+    hosts: HostMap,
+    receiver: SocketAddr,
+    budget: MemoryBudget,
+    source: Arc<FolderSource>,
+    data_plane: DataPlane,
+    process: Arc<Process>,
+    running: HashMap<BusRef, Running>,
+}
+
+struct Running {
+    builtin: bool,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Buses<'_> {
+    /// Follows the folder: starts and stops buses, and shows the table when it changed.
+    async fn follow(&mut self, terminal: &Terminal) -> anyhow::Result<()> {
+        let mut changed = self.source.changed();
+        let mut last = String::new();
+        loop {
+            changed.borrow_and_update();
+            self.reconcile().await;
+            tokio::time::sleep(SETTLING).await;
+            let mut table = objects(&self.source).table();
+            for (file, complaint) in self.source.complaints() {
+                table.push_str(&format!("refused: {file}: {complaint}\n"));
+            }
+            if table != last {
+                terminal.print(format!("\n{table}"));
+                last = table;
+            }
+            changed
+                .changed()
+                .await
+                .context("the folder is not followed any more")?;
+        }
+    }
+
+    async fn reconcile(&mut self) {
+        let wanted = buses(&self.source.objects());
+        let gone: Vec<_> = self
+            .running
+            .iter()
+            .filter(|(bus, running)| {
+                bus.name() != ORPHANS && wanted.get(bus) != Some(&running.builtin)
+            })
+            .map(|(bus, _)| bus.clone())
+            .collect();
+        for bus in gone {
+            if let Some(running) = self.running.remove(&bus) {
+                running.end().await;
+            }
+            self.data_plane.remove(&bus);
+            self.process.remove(&bus);
+        }
+        for (bus, builtin) in wanted {
+            if !self.running.contains_key(&bus) {
+                self.start(bus, builtin);
+            }
+        }
+    }
+
+    fn start(&mut self, name: BusRef, builtin: bool) {
+        let bus: Arc<dyn Bus> = if builtin {
+            Arc::new(MemoryBus::new(self.budget.clone(), Arc::new(SystemClock)))
+        } else {
+            Arc::new(NotInDev(name.clone()))
+        };
+        let plane = self.data_plane.add(&name, Arc::clone(&bus));
+        let monitor = self
+            .monitor(bus, Orphans::NotMine)
+            .data_plane(Arc::clone(&plane) as Arc<dyn serving::DataPlane>);
+        self.process.add(Served {
+            plane,
+            monitor: monitor.clone(),
+        });
+        self.run(name, builtin, monitor);
+    }
+
+    /// A channel of a bus that is not there, or a subscription of a missing channel, belongs to no
+    /// bus: a Monitor of its own says so.
+    fn tell_of_orphans(&mut self) {
+        let name = BusRef::Cluster {
+            name: ORPHANS.to_owned(),
+        };
+        let monitor = self.monitor(Arc::new(Nothing), Orphans::Mine);
+        self.run(name, true, monitor);
+    }
+
+    fn monitor(&self, bus: Arc<dyn Bus>, orphans: Orphans) -> Monitor {
+        let source = Arc::clone(&self.source) as Arc<dyn Source>;
+        Monitor::new("busway-dev", source, bus).options(Options {
+            parts: Parts::Both,
+            orphans,
+            loopback: Loopback::Allowed,
+            cluster_domain: self.args.cluster_domain.clone(),
+            hosts: Some(self.hosts.clone()),
+            receiver: Some(self.receiver),
+            memory_limit: busway_buskit::memory::limit(),
+            ..Options::default()
+        })
+    }
+
+    fn run(&mut self, name: BusRef, builtin: bool, monitor: Monitor) {
+        let stop = CancellationToken::new();
+        let task = spawn(monitor, name.clone(), stop.clone());
+        self.running.insert(
+            name,
+            Running {
+                builtin,
+                stop,
+                task,
+            },
+        );
+    }
+
+    async fn stop(&mut self) {
+        for (_, running) in self.running.drain() {
+            running.end().await;
+        }
+    }
+}
+
+impl Running {
+    async fn end(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "a monitor panicked");
+        }
+    }
+}
+
+fn spawn(monitor: Monitor, name: BusRef, stop: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(error) = monitor.run(name.clone(), CONCURRENCY, stop).await {
+            tracing::error!(bus = %name, %error, "not served any more");
+        }
+    })
+}
+
+/// The buses in the folder, and whether each is a built-in one.
+fn buses(objects: &[Value]) -> HashMap<BusRef, bool> {
+    objects
+        .iter()
+        .filter_map(|object| {
+            let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+            let name = text("/metadata/name")?.to_owned();
+            let bus = match object.get("kind")?.as_str()? {
+                "Bus" => BusRef::Namespaced {
+                    namespace: text("/metadata/namespace")?.to_owned(),
+                    name,
+                },
+                "ClusterBus" => BusRef::Cluster { name },
+                _ => return None,
+            };
+            Some((bus, object.pointer("/spec/memory").is_some()))
+        })
+        .collect()
+}

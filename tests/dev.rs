@@ -1,0 +1,254 @@
+//! `busway dev` as a person uses it: the real binary, on loopback.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use busway_testkit::{
+    binary::Binary,
+    client::{self, Answer},
+    wait,
+};
+use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn quickstart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart")
+}
+
+/// A copy of the quickstart to break, and a state folder beside it.
+struct Folder {
+    root: TempDir,
+}
+
+impl Folder {
+    fn empty() -> Self {
+        let root = TempDir::new().unwrap();
+        fs::create_dir(root.path().join("dir")).unwrap();
+        Self { root }
+    }
+
+    fn quickstart() -> Self {
+        let folder = Self::empty();
+        for entry in fs::read_dir(quickstart()).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), folder.dir().join(entry.file_name())).unwrap();
+        }
+        folder
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.root.path().join("dir")
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.dir().join(file), text).unwrap();
+    }
+
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.dir().join(file)).unwrap();
+        assert!(text.contains(from), "{file} has no `{from}`");
+        self.write(file, &text.replace(from, to));
+    }
+
+    fn serve(&self, more: &[&str]) -> Binary {
+        let dir = self.dir();
+        let state = self.root.path().join("state");
+        let mut args: Vec<&OsStr> = vec!["dev".as_ref(), dir.as_ref()];
+        for flag in ["--listen", "--admin", "--debug"] {
+            args.extend([OsStr::new(flag), OsStr::new("127.0.0.1:0")]);
+        }
+        args.extend([OsStr::new("--state"), state.as_ref()]);
+        args.extend(more.iter().map(OsStr::new));
+        Binary::start(Path::new(env!("CARGO_BIN_EXE_busway")), args, &[]).unwrap()
+    }
+}
+
+async fn objects(dev: &Binary) -> serde_json::Value {
+    let debug = dev.address("debug", DEADLINE).await.unwrap();
+    serde_json::from_str(&client::get(debug, "/objects").await.unwrap().text()).unwrap()
+}
+
+/// Waits until an object's Ready is this status and reason.
+async fn ready(dev: &Binary, kind: &str, name: &str, status: &str, reason: &str) -> String {
+    wait::until(&format!("{kind} {name} is {status} {reason}"), DEADLINE, || async {
+        let all = objects(dev).await;
+        let found = all["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|o| o["kind"] == kind && o["metadata"]["name"] == name)
+            .cloned()
+            .unwrap_or_default();
+        let conditions = found["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        match conditions.iter().find(|c| c["type"] == "Ready") {
+            Some(c) if c["status"] == status && (reason.is_empty() || c["reason"] == reason) => {
+                Ok(c["message"].as_str().unwrap_or_default().to_owned())
+            }
+            _ => Err(format!("{found:#}\nrefused: {}", all["refused"])),
+        }
+    })
+    .await
+    .unwrap()
+}
+
+async fn post(dev: &Binary, path: &str) -> Answer {
+    let messages = dev.address("messages", DEADLINE).await.unwrap();
+    client::post(messages, path, &[], "hello").await.unwrap()
+}
+
+#[tokio::test]
+async fn the_quickstart_ends_with_every_message_settled_as_expected() {
+    let mut dev = Folder::quickstart().serve(&["--once"]);
+    let status = dev.ended(DEADLINE).await.unwrap();
+    let output = dev.output().join("\n");
+    assert!(status.success(), "{output}");
+    for part in [
+        "accepted",
+        "default/recovers",
+        "attempt 3",
+        "retry in",
+        "goes to the dead letter: RetriesExhausted",
+        "settled: Delivered",
+        "settled: DeadLettered (RetriesExhausted)",
+        "3 messages, 9 times settled as expected",
+    ] {
+        assert!(output.contains(part), "no `{part}` in:\n{output}");
+    }
+}
+
+#[tokio::test]
+async fn the_quickstart_fails_by_name_when_a_sink_never_recovers() {
+    let folder = Folder::quickstart();
+    folder.edit("busway-dev.yaml", "failFirst: 2", "failFirst: 100");
+    let mut dev = folder.serve(&["--once"]);
+    assert_eq!(dev.ended(DEADLINE).await.unwrap().code(), Some(1));
+    let output = dev.output().join("\n");
+    assert!(
+        output.contains("(com.example.order.created #1) for subscription default/recovers ended Dropped (RetriesExhausted), expected Delivered"),
+        "{output}"
+    );
+}
+
+#[tokio::test]
+async fn the_quickstart_fails_by_name_when_the_dead_letter_sink_is_removed() {
+    let folder = Folder::quickstart();
+    folder.edit("subscriptions.yaml", "    deadLetterSink: dead-letters\n", "");
+    let mut dev = folder.serve(&["--once"]);
+    assert_eq!(dev.ended(DEADLINE).await.unwrap().code(), Some(1));
+    let output = dev.output().join("\n");
+    assert!(
+        output.contains("for subscription default/fails ended Dropped (RetriesExhausted), expected DeadLettered"),
+        "{output}"
+    );
+}
+
+#[tokio::test]
+async fn the_quickstart_fails_by_name_when_nobody_is_the_dead_letter_sink() {
+    let folder = Folder::quickstart();
+    folder.edit("busway-dev.yaml", "  - name: dead-letters\n", "");
+    let mut dev = folder.serve(&["--once"]);
+    assert_eq!(dev.ended(Duration::from_secs(120)).await.unwrap().code(), Some(1));
+    let output = dev.output().join("\n");
+    assert!(output.contains("(com.example.order.created #1) for subscription default/fails is not settled"), "{output}");
+}
+
+#[tokio::test]
+async fn edits_and_deletions_are_followed_while_it_runs() {
+    let folder = Folder::quickstart();
+    let dev = folder.serve(&[]);
+    ready(&dev, "Subscription", "works", "True", "Ready").await;
+    assert_eq!(post(&dev, "/default/orders").await.status, 202);
+    assert_eq!(post(&dev, "/default/other").await.status, 404);
+
+    folder.write(
+        "more.yaml",
+        "apiVersion: channels.busway.dev/v1alpha1\nkind: Channel\nmetadata: {name: other}\nspec: {clusterBus: memory}\n",
+    );
+    ready(&dev, "Channel", "other", "True", "Ready").await;
+    assert_eq!(post(&dev, "/default/other").await.status, 202);
+
+    fs::remove_file(folder.dir().join("more.yaml")).unwrap();
+    wait::until("the deleted channel is unknown", DEADLINE, || async {
+        match post(&dev, "/default/other").await.status.as_u16() {
+            404 => Ok(()),
+            status => Err(status),
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_edit_is_told_by_its_path_and_what_was_valid_goes_on() {
+    let folder = Folder::quickstart();
+    let dev = folder.serve(&[]);
+    ready(&dev, "Subscription", "recovers", "True", "Ready").await;
+    folder.edit("subscriptions.yaml", "retry: 5", "retry: -1");
+    wait::until("the refusal is told", DEADLINE, || async {
+        let refused = objects(&dev).await["refused"].to_string();
+        if refused.contains("spec.delivery.retry") { Ok(()) } else { Err(refused) }
+    })
+    .await
+    .unwrap();
+    assert_eq!(post(&dev, "/default/orders").await.status, 202);
+    ready(&dev, "Subscription", "recovers", "True", "Ready").await;
+}
+
+#[tokio::test]
+async fn objects_that_no_bus_owns_say_so_and_recover() {
+    let folder = Folder::empty();
+    folder.write("c.yaml", "apiVersion: channels.busway.dev/v1alpha1\nkind: Channel\nmetadata: {name: orders}\nspec: {clusterBus: memory}\n---\napiVersion: channels.busway.dev/v1alpha1\nkind: Subscription\nmetadata: {name: lonely}\nspec: {channel: missing, subscriber: \"http://127.0.0.1:1/\"}\n");
+    let dev = folder.serve(&[]);
+    ready(&dev, "Channel", "orders", "False", "BusNotFound").await;
+    ready(&dev, "Subscription", "lonely", "False", "ChannelNotFound").await;
+    folder.write("b.yaml", "apiVersion: channels.busway.dev/v1alpha1\nkind: ClusterBus\nmetadata: {name: memory}\nspec: {memory: {}}\n");
+    ready(&dev, "Channel", "orders", "True", "Ready").await;
+}
+
+#[tokio::test]
+async fn a_third_partys_bus_is_not_in_dev_and_an_unmapped_name_is_not_resolved() {
+    let folder = Folder::quickstart();
+    folder.write("third.yaml", "apiVersion: channels.busway.dev/v1alpha1\nkind: Bus\nmetadata: {name: theirs}\nspec: {dispatcher: {name: d, image: example.com/d:1}}\n");
+    folder.write("far.yaml", "apiVersion: channels.busway.dev/v1alpha1\nkind: Subscription\nmetadata: {name: far}\nspec: {channel: orders, subscriber: web.other.svc}\n");
+    let dev = folder.serve(&[]);
+    let message = ready(&dev, "Bus", "theirs", "False", "NotInDev").await;
+    assert!(message.contains("--bus default/theirs --dir"), "{message}");
+    let message = ready(&dev, "Subscription", "far", "False", "AddressUnmapped").await;
+    assert!(message.contains("--host"), "{message}");
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_it_in_order_and_admin_answers_meanwhile() {
+    let dev_folder = Folder::quickstart();
+    let mut dev = dev_folder.serve(&[]);
+    ready(&dev, "Channel", "orders", "True", "Ready").await;
+    let admin = dev.address("admin", DEADLINE).await.unwrap();
+    assert_eq!(client::get(admin, "/livez").await.unwrap().status, 200);
+    assert_eq!(client::get(admin, "/readyz").await.unwrap().status, 200);
+    let metrics = client::get(admin, "/metrics").await.unwrap().text();
+    assert!(metrics.contains("busway_ready 1"), "{metrics}");
+    dev.signal("INT").await.unwrap();
+    let status = dev.ended(DEADLINE).await.unwrap();
+    assert!(status.success(), "{}", dev.output().join("\n"));
+}
+
+#[tokio::test]
+async fn a_wrong_option_says_the_way_out() {
+    let folder = Folder::quickstart();
+    for (args, part) in [
+        (vec!["--host", "web"], "web.default.svc=127.0.0.1:9000"),
+        (vec!["--grace", "soon"], "not a duration"),
+    ] {
+        let mut dev = folder.serve(&args);
+        assert!(!dev.ended(DEADLINE).await.unwrap().success());
+        let output = dev.output().join("\n");
+        assert!(output.contains(part), "{output}");
+    }
+}
