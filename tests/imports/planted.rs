@@ -155,7 +155,7 @@ fn what_is_allowed_or_only_written_about_is_no_violation() {
 #[test]
 fn a_planted_edge_and_a_planted_long_file_are_found() {
     let edge = |to: &str, features: &[&str]| serde_json::json!({"name": to, "kind": null, "features": features});
-    let package = |name: &str, edges: &[serde_json::Value]| serde_json::json!({"name": name, "dependencies": edges});
+    let package = |name: &str, edges: &[serde_json::Value]| serde_json::json!({"name": name, "manifest_path": "/w/crates/x/Cargo.toml", "dependencies": edges});
     let found = edge_violations(&serde_json::json!([
         package(
             "busway-core",

@@ -55,9 +55,7 @@ fn running_test() -> Result<(PathBuf, String)> {
     let exe = std::env::current_exe().context("the path of the test binary")?;
     let mut folders = exe.ancestors().skip(1).peekable();
     let in_deps = folders.next_if(|folder| folder.ends_with("deps")).is_some();
-    let target = folders
-        .nth(1)
-        .context("a test binary in a target folder")?;
+    let target = folders.nth(1).context("a test binary in a target folder")?;
     let stem = exe.file_stem().unwrap_or_default().to_string_lossy();
     let hashed = stem.rsplit_once('-').filter(|_| in_deps);
     let name = hashed.map_or(&*stem, |(name, _)| name);
