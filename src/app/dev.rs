@@ -80,7 +80,8 @@ async fn serve(args: &DevArgs, config: &DevConfig) -> anyhow::Result<()> {
         Some(state) => state.clone(),
         None => default_state(&args.dir)?,
     };
-    let source = FolderSource::open(&args.dir, FolderOptions::new(state))
+    let source = FolderSource::open(&args.dir, FolderOptions { state_dir: state })
+        .await
         .with_context(|| format!("serving {}", args.dir.display()))?;
     let source = Arc::new(source);
 

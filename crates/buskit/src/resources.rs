@@ -31,7 +31,8 @@ impl Resources {
                 Some(state) => state.clone(),
                 None => default_state(dir)?,
             };
-            let source = FolderSource::open(dir, FolderOptions::new(state))
+            let source = FolderSource::open(dir, FolderOptions { state_dir: state })
+                .await
                 .with_context(|| format!("serving {}", dir.display()))?;
             return Ok(Self::Folder(Arc::new(source)));
         }
