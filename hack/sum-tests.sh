@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs each argument as a command that prints cargo's `test result:` lines. Prints their sum as the last line; fails when
-# a command fails, when a test fails, or when no test ran.
+# a command fails, when a test fails, when a row of docs/spec-coverage.md has no test that passed, or when no test ran.
 set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
@@ -11,6 +12,8 @@ for command in "$@"; do
 done
 
 read -r passed failed < <(awk '/^test result:/ {passed += $4; failed += $6} END {print passed + 0, failed + 0}' "$out")
+# One more test: every row of the specification has tests that ran.
+if hack/spec-coverage.sh "$out"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 grep -E '^test .* \.\.\. FAILED$' "$out" | sort -u
 for command in ${broken[@]+"${broken[@]}"}; do echo "failed: $command"; done
 if [ "${#broken[@]}" -gt 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi # did not compile, or crashed
