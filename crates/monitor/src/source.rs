@@ -1,5 +1,6 @@
 //! Where resources come from and where their status goes: an API server, or a folder.
 
+pub mod folder;
 pub mod kube;
 pub mod lease;
 

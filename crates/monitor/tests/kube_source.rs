@@ -100,11 +100,10 @@ async fn until<K: Send + 'static, T>(
 ) -> T {
     let found = async {
         loop {
-            if let Ok(event) = watch.next().await.unwrap() {
-                if let Some(found) = pick(event) {
+            if let Ok(event) = watch.next().await.unwrap()
+                && let Some(found) = pick(event) {
                     return found;
                 }
-            }
         }
     };
     tokio::time::timeout(deadline, found).await.unwrap()
