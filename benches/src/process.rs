@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use busway_testkit::wait;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -18,84 +19,53 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a log that an error carries.
 const TAIL_BYTES: usize = 4096;
 
-/// A running process. Dropping it kills it; ours also end by themselves when their standard input does.
+/// A running process, what it prints in a file. Dropping it kills it; ours also end by themselves when their standard
+/// input does.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
     child: Child,
-    stdin: ChildStdin,
-    stdout: Lines<BufReader<ChildStdout>>,
     log: PathBuf,
 }
 
 impl Process {
-    /// One of this program's own roles, with its standard error in `folder`.
-    pub(crate) fn of_ours<I>(args: I, folder: &Path) -> Result<Self>
-    where
-        I: IntoIterator<Item = String>,
-    {
-        let args: Vec<String> = args.into_iter().collect();
-        let name = args.first().cloned().unwrap_or_default();
-        let program = std::env::current_exe().context("the path of this program")?;
-        Self::start(&name, Command::new(program).args(args), folder)
+    /// One of this program's own roles, as `name`; its output goes to a file in `folder`.
+    pub(crate) fn of_ours(name: &str, args: &[String], folder: &Path) -> Result<Self> {
+        Self::start(name, &mut of_ours(args)?, folder)
     }
 
-    /// `command`, as `name`, with its standard error in `folder`.
+    /// `command`, as `name`; its output goes to a file in `folder`.
     pub(crate) fn start(name: &str, command: &mut Command, folder: &Path) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
-        let mut child = command
+        let file = File::create(&log).with_context(|| log.display().to_string())?;
+        command.stdout(file.try_clone()?).stderr(file);
+        Self::spawn(name, command, log)
+    }
+
+    fn spawn(name: &str, command: &mut Command, log: PathBuf) -> Result<Self> {
+        let child = command
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).with_context(|| log.display().to_string())?)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("starting {:?}", command.as_std().get_program()))?;
-        let pipes = child.stdin.take().zip(child.stdout.take());
-        let (stdin, stdout) = pipes.context("pipes to a process")?;
         Ok(Self {
             name: name.to_owned(),
             child,
-            stdin,
-            stdout: BufReader::new(stdout).lines(),
             log,
         })
     }
 
-    /// The next line that it prints.
-    pub(crate) async fn line(&mut self) -> Result<String> {
-        self.line_within(PATIENCE).await
-    }
-
-    pub(crate) async fn line_within(&mut self, patience: Duration) -> Result<String> {
-        match tokio::time::timeout(patience, self.stdout.next_line()).await {
-            Ok(Ok(Some(line))) => Ok(line),
-            Ok(Ok(None)) => bail!("{} ended: {}", self.name, self.tail()),
-            Ok(Err(error)) => Err(error).with_context(|| self.name.clone()),
-            Err(_) => bail!(
-                "{} said nothing for {patience:?}: {}",
-                self.name,
-                self.tail()
-            ),
-        }
-    }
-
-    /// The rest of the first line that begins with `start`.
-    pub(crate) async fn line_after(&mut self, start: &str) -> Result<String> {
-        loop {
-            let line = self.line().await?;
-            if let Some(rest) = line.strip_prefix(start) {
-                return Ok(rest.trim().to_owned());
-            }
-        }
-    }
-
-    /// Its answer to one line.
-    pub(crate) async fn ask(&mut self, command: &str) -> Result<String> {
-        self.stdin
-            .write_all(format!("{command}\n").as_bytes())
-            .await
-            .with_context(|| format!("{}: {}", self.name, self.tail()))?;
-        self.line().await
+    /// Waits until it prints a line that begins with `start`, and returns the rest of that.
+    pub(crate) async fn line_after(&self, start: &str) -> Result<String> {
+        let what = format!("{} says {start:?}", self.name);
+        wait::until(&what, PATIENCE, || async {
+            let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+            // The last line may not be whole yet.
+            let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            let found = whole.lines().find_map(|line| line.strip_prefix(start));
+            found.map(|rest| rest.trim().to_owned()).ok_or(text)
+        })
+        .await
     }
 
     /// Its usage so far.
@@ -129,6 +99,63 @@ impl Process {
     fn ended(&self) -> String {
         format!("{} has ended: {}", self.name, self.tail())
     }
+}
+
+/// One of our roles that answers in lines.
+#[derive(Debug)]
+pub(crate) struct Talker {
+    process: Process,
+    stdin: ChildStdin,
+    stdout: Lines<BufReader<ChildStdout>>,
+}
+
+impl Talker {
+    /// Starts it; its standard error goes to a file in `folder`.
+    pub(crate) fn start(args: &[String], folder: &Path) -> Result<Self> {
+        let name = args.first().context("a role")?;
+        let log = folder.join(format!("{name}.log"));
+        let mut command = of_ours(args)?;
+        command.stdout(Stdio::piped());
+        command.stderr(File::create(&log).with_context(|| log.display().to_string())?);
+        let mut process = Process::spawn(name, &mut command, log)?;
+        let pipes = process.child.stdin.take().zip(process.child.stdout.take());
+        let (stdin, stdout) = pipes.context("pipes to a process")?;
+        Ok(Self {
+            process,
+            stdin,
+            stdout: BufReader::new(stdout).lines(),
+        })
+    }
+
+    /// The next line that it prints.
+    pub(crate) async fn line(&mut self) -> Result<String> {
+        self.line_within(PATIENCE).await
+    }
+
+    pub(crate) async fn line_within(&mut self, patience: Duration) -> Result<String> {
+        match tokio::time::timeout(patience, self.stdout.next_line()).await {
+            Ok(Ok(Some(line))) => Ok(line),
+            Ok(Ok(None)) => bail!(self.process.ended()),
+            Ok(Err(error)) => Err(error).with_context(|| self.process.ended()),
+            Err(_) => bail!("{} said nothing for {patience:?}", self.process.name),
+        }
+    }
+
+    /// Its answer to one line.
+    pub(crate) async fn ask(&mut self, command: &str) -> Result<String> {
+        self.stdin
+            .write_all(format!("{command}\n").as_bytes())
+            .await
+            .with_context(|| self.process.ended())?;
+        self.line().await
+    }
+}
+
+fn of_ours(args: &[String]) -> Result<Command> {
+    let program = std::env::current_exe().context("the path of this program")?;
+    let mut command = Command::new(program);
+    command.args(args);
+    Ok(command)
 }
 
 /// What a process used.

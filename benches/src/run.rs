@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     check,
     load::{Pace, Report},
-    process::Process,
+    process::Talker,
     sink_process::Sinks,
     stats::Quantiles,
     systems::System,
@@ -121,7 +121,7 @@ impl Bench<'_> {
             format!("--feedback={}", self.sinks.feedback()),
         ];
         args.extend(pace.args());
-        let mut generator = Process::of_ours(args, self.folder)?;
+        let mut generator = Talker::start(&args, self.folder)?;
         let patience = Duration::from_secs(seconds) + GENERATOR_GRACE;
         let said = generator.line_within(patience).await?;
         let report: Report = serde_json::from_str(&said).context(said)?;

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use anyhow::{Context as _, Result};
 use tokio::time::Instant;
 
-use crate::{process::Process, sinks::Listening, tally::Tally};
+use crate::{process::Talker, sinks::Listening, tally::Tally};
 
 /// Deliveries that did not come for this long do not come any more: longer than a retry's first backoffs.
 const NO_MORE_AFTER: Duration = Duration::from_secs(5);
@@ -15,7 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Ten sinks, or as many as asked for.
 #[derive(Debug)]
 pub(crate) struct Sinks {
-    process: Process,
+    process: Talker,
     listening: Listening,
     run: u32,
 }
@@ -24,7 +24,7 @@ impl Sinks {
     /// Starts `ports` of them.
     pub(crate) async fn start(ports: usize, folder: &Path) -> Result<Self> {
         let args = ["sinks".to_owned(), "--ports".to_owned(), ports.to_string()];
-        let mut process = Process::of_ours(args, folder)?;
+        let mut process = Talker::start(&args, folder)?;
         let listening = process.line().await?;
         Ok(Self {
             process,

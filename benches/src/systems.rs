@@ -38,7 +38,8 @@ impl System {
             args.push(format!("--sink={}", bare::sink_uri(*port)?));
         }
         args.extend(lose_every.map(|every| format!("--lose-every={every}")));
-        Self::listening(Process::of_ours(args, folder)?, "/").await
+        let name = format!("bare-{}", sinks.len());
+        Self::listening(Process::of_ours(&name, &args, folder)?, "/").await
     }
 
     /// `busway dev` with one channel on a memory bus and a subscription for each of `sinks`.
@@ -62,7 +63,7 @@ impl System {
         Self::listening(process, "/default/bench").await
     }
 
-    async fn listening(mut process: Process, path: &'static str) -> Result<Self> {
+    async fn listening(process: Process, path: &'static str) -> Result<Self> {
         let address = process.line_after(LISTENING).await?;
         let address = address.parse().context(address)?;
         Ok(Self {

@@ -33,8 +33,8 @@ impl Dispatcher {
         for port in ["listen", "admin", "debug"] {
             command.arg(format!("--{port}=127.0.0.1:0"));
         }
-        let mut process = Process::start("dispatcher", &mut command, folder)?;
-        let mut address = async |kind: &str| -> Result<SocketAddr> {
+        let process = Process::start("dispatcher", &mut command, folder)?;
+        let address = async |kind: &str| -> Result<SocketAddr> {
             let text = process.line_after(&format!("listening {kind}=")).await?;
             text.parse().context(text)
         };
