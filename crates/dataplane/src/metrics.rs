@@ -150,15 +150,14 @@ impl Counts {
 
     /// Notes how long an attempt took.
     pub(crate) fn attempt_took(&self, took: Duration) {
-        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = BUCKETS_MS
             .iter()
-            .position(|bound| millis < *bound)
+            .position(|bound| micros <= *bound * 1000)
             .unwrap_or(BUCKETS_MS.len());
         if let Some(bucket) = self.buckets.get(bucket) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.micros.fetch_add(micros, Ordering::Relaxed);
     }
 }

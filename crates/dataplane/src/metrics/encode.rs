@@ -137,7 +137,7 @@ impl Metrics {
             micros += counts.micros.load(Ordering::Relaxed);
         });
         let bounds = BUCKETS_MS.iter().map(|ms| *ms as f64 / 1e3);
-        let buckets: Vec<(f64, u64)> = bounds.chain([f64::MAX]).zip(buckets).collect();
+        let buckets: Vec<(f64, u64)> = bounds.chain([f64::INFINITY]).zip(buckets).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         let (name, help) = ATTEMPT_SECONDS;
         encoder

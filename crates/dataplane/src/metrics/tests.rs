@@ -78,12 +78,12 @@ fn outcomes_and_causes_have_their_places() {
 fn durations_fall_into_their_buckets() {
     let metrics = Metrics::new(1, MemoryBudget::new(1));
     let bus = metrics.bus("a");
-    for millis in [0, 1, 29_999, 30_000] {
+    for millis in [0, 1, 30_000, 30_001] {
         bus[0].attempt_took(Duration::from_millis(millis));
     }
     let text = metrics.encode();
     for line in [
-        r#"busway_dispatcher_attempt_duration_seconds_bucket{le="0.001"} 1"#,
+        r#"busway_dispatcher_attempt_duration_seconds_bucket{le="0.001"} 2"#,
         r#"busway_dispatcher_attempt_duration_seconds_bucket{le="0.002"} 2"#,
         r#"busway_dispatcher_attempt_duration_seconds_bucket{le="30.0"} 3"#,
         r#"busway_dispatcher_attempt_duration_seconds_bucket{le="+Inf"} 4"#,

@@ -1,0 +1,21 @@
+//! The data plane in one process: real sockets on loopback, and a bus that records.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests"
+)]
+
+mod it {
+    pub mod drain;
+    pub mod harness;
+    pub mod isolation;
+    pub mod lifecycle;
+    pub mod outcomes;
+    pub mod alone;
+    pub mod receive;
+    pub mod receive_limits;
+    pub mod replies;
+}
