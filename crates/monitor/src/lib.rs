@@ -5,6 +5,7 @@
 
 pub mod monitor;
 pub mod options;
+pub mod peers;
 pub mod replicas;
 pub mod source;
 
