@@ -9,12 +9,12 @@
 )]
 
 mod it {
+    pub mod alone;
     pub mod drain;
     pub mod harness;
     pub mod isolation;
     pub mod lifecycle;
     pub mod outcomes;
-    pub mod alone;
     pub mod receive;
     pub mod receive_limits;
     pub mod replies;

@@ -127,7 +127,10 @@ impl Harness {
 
     pub fn put(&self, route: SubscriptionRoute) {
         let name = route.subscription.name().to_owned();
-        self.subscriptions.lock().unwrap().insert(name, Arc::new(route));
+        self.subscriptions
+            .lock()
+            .unwrap()
+            .insert(name, Arc::new(route));
         self.publish();
     }
 
@@ -137,7 +140,13 @@ impl Harness {
     }
 
     pub fn publish(&self) {
-        let subscriptions: Vec<_> = self.subscriptions.lock().unwrap().values().cloned().collect();
+        let subscriptions: Vec<_> = self
+            .subscriptions
+            .lock()
+            .unwrap()
+            .values()
+            .cloned()
+            .collect();
         let channel = |name: &ChannelRef, accepting, subscriptions| {
             let route = ChannelRoute {
                 channel: name.clone(),
@@ -170,8 +179,17 @@ impl Harness {
         self.request("POST", path, headers, body).await
     }
 
-    pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
-        let mut text = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    pub async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Response {
+        let mut text = format!(
+            "{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n",
+            body.len()
+        );
         if !headers.iter().any(|(name, _)| *name == "host") {
             text.push_str("host: localhost\r\n");
         }
@@ -197,12 +215,16 @@ impl Harness {
 
     /// Waits until a metric has a value.
     pub async fn wait_metric(&self, name: &str, labels: &[&str], value: u64) {
-        until(&format!("{name} {labels:?} is {value}"), DEADLINE, || async {
-            match self.metric(name, labels) {
-                now if now == value => Ok(()),
-                now => Err(now),
-            }
-        })
+        until(
+            &format!("{name} {labels:?} is {value}"),
+            DEADLINE,
+            || async {
+                match self.metric(name, labels) {
+                    now if now == value => Ok(()),
+                    now => Err(now),
+                }
+            },
+        )
         .await
         .unwrap();
     }
@@ -256,9 +278,15 @@ impl Response {
     /// The stable type of a problem, without its prefix.
     pub fn problem(&self) -> String {
         let json: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
-        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            "application/problem+json",
+            "{self:?}"
+        );
         assert_eq!(json["status"], self.status);
         let kind = json["type"].as_str().unwrap_or_default();
-        kind.strip_prefix("urn:busway:problem:").unwrap_or(kind).to_owned()
+        kind.strip_prefix("urn:busway:problem:")
+            .unwrap_or(kind)
+            .to_owned()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use busway_core::{bus::PublishError, ChannelRef};
+use busway_core::{ChannelRef, bus::PublishError};
 use busway_dataplane::{Network, World};
 use busway_message::MessageId;
 use busway_testkit::fakes::FakeBus;
@@ -27,7 +27,11 @@ async fn a_message_is_accepted_by_path_and_by_host_with_an_id() {
         ("/", "orders.shop.channels.cluster.local"),
     ] {
         let response = h.post(path, &[("host", host)], "hello").await;
-        assert_eq!((response.status, &*response.body), (202, ""), "{path} {host}");
+        assert_eq!(
+            (response.status, &*response.body),
+            (202, ""),
+            "{path} {host}"
+        );
         let id: MessageId = response.header("busway-id").parse().unwrap();
         let (channel, message) = h.bus.published().pop().unwrap();
         assert_eq!(channel.as_str(), "shop/orders");
@@ -66,7 +70,13 @@ async fn kept_headers_stay_and_others_go() {
     names.sort_unstable();
     assert_eq!(
         names,
-        ["busway-id", "content-type", "x-b3-traceid", "x-mine", "x-request-id"]
+        [
+            "busway-id",
+            "content-type",
+            "x-b3-traceid",
+            "x-mine",
+            "x-request-id"
+        ]
     );
     assert_ne!(message.header("busway-id"), Some("mine"));
 }
@@ -86,7 +96,11 @@ async fn unknown_malformed_and_other_addresses_are_told_apart() {
         ("/", "localhost:8080", 404, "not-a-channel"),
     ] {
         let response = h.post(path, &[("host", host)], "x").await;
-        assert_eq!((response.status, &*response.problem()), (status, problem), "{path} {host}");
+        assert_eq!(
+            (response.status, &*response.problem()),
+            (status, problem),
+            "{path} {host}"
+        );
         let retry = if status == 503 { "1" } else { "" };
         assert_eq!(response.header("retry-after"), retry);
     }
@@ -97,9 +111,14 @@ async fn unknown_malformed_and_other_addresses_are_told_apart() {
 async fn there_has_to_be_one_host() {
     let h = Harness::start();
     for hosts in ["", "host: a\r\nhost: b\r\n"] {
-        let text = format!("POST /shop/orders HTTP/1.1\r\n{hosts}content-length: 0\r\nconnection: close\r\n\r\n");
+        let text = format!(
+            "POST /shop/orders HTTP/1.1\r\n{hosts}content-length: 0\r\nconnection: close\r\n\r\n"
+        );
         let response = h.raw(text.as_bytes()).await;
-        assert_eq!((response.status, &*response.problem()), (400, "malformed-host"));
+        assert_eq!(
+            (response.status, &*response.problem()),
+            (400, "malformed-host")
+        );
     }
     let old = b"POST /shop/orders HTTP/1.0\r\ncontent-length: 0\r\n\r\n";
     assert_eq!(h.raw(old).await.status, 202);
@@ -140,13 +159,22 @@ async fn other_methods_are_refused_with_what_is_allowed() {
 #[tokio::test]
 async fn the_webhook_handshake_is_answered() {
     let h = Harness::start();
-    let asked = [("webhook-request-origin", "eventemitter.example.com"), ("webhook-request-rate", "120")];
+    let asked = [
+        ("webhook-request-origin", "eventemitter.example.com"),
+        ("webhook-request-rate", "120"),
+    ];
     let response = h.request("OPTIONS", "/shop/orders", &asked, "").await;
     assert_eq!(response.status, 200);
-    assert_eq!(response.header("webhook-allowed-origin"), "eventemitter.example.com");
+    assert_eq!(
+        response.header("webhook-allowed-origin"),
+        "eventemitter.example.com"
+    );
     assert_eq!(response.header("webhook-allowed-rate"), "*");
     let plain = h.request("OPTIONS", "/shop/orders", &[], "").await;
-    assert_eq!((plain.status, plain.header("webhook-allowed-origin")), (200, ""));
+    assert_eq!(
+        (plain.status, plain.header("webhook-allowed-origin")),
+        (200, "")
+    );
     assert_eq!(plain.header("allow"), "POST, OPTIONS");
 }
 
@@ -155,20 +183,37 @@ async fn what_says_it_is_an_event_must_be_one() {
     let h = Harness::start();
     assert_eq!(h.post("/shop/orders", &EVENT, "data").await.status, 202);
     for missing in ["ce-id", "ce-source", "ce-type"] {
-        let headers: Vec<_> = EVENT.into_iter().filter(|(name, _)| *name != missing).collect();
+        let headers: Vec<_> = EVENT
+            .into_iter()
+            .filter(|(name, _)| *name != missing)
+            .collect();
         let response = h.post("/shop/orders", &headers, "data").await;
-        assert_eq!((response.status, &*response.problem()), (400, "invalid-event"), "{missing}");
+        assert_eq!(
+            (response.status, &*response.problem()),
+            (400, "invalid-event"),
+            "{missing}"
+        );
         assert!(response.body.contains(&missing[3..]), "{}", response.body);
     }
     let structured = [("content-type", "application/cloudevents+json")];
     for (body, status) in [
-        (r#"{"specversion":"0.3","id":"1","source":"/s","type":"t"}"#, 202),
-        (r#"{"specversion":"2.0","id":"1","source":"/s","type":"t"}"#, 400),
+        (
+            r#"{"specversion":"0.3","id":"1","source":"/s","type":"t"}"#,
+            202,
+        ),
+        (
+            r#"{"specversion":"2.0","id":"1","source":"/s","type":"t"}"#,
+            400,
+        ),
         (r#"{"specversion":"1.0","id":"1","source":"/s"}"#, 400),
         ("no json", 400),
         ("", 400),
     ] {
-        assert_eq!(h.post("/shop/orders", &structured, body).await.status, status, "{body}");
+        assert_eq!(
+            h.post("/shop/orders", &structured, body).await.status,
+            status,
+            "{body}"
+        );
     }
     let avro = [("content-type", "application/cloudevents+avro")];
     assert_eq!(h.post("/shop/orders", &avro, "x").await.status, 400);
@@ -203,10 +248,16 @@ async fn each_event_of_a_batch_is_a_message_of_its_own_bytes() {
     let published = h.bus.published();
     let bodies: Vec<_> = published.iter().map(|(_, m)| m.body().to_vec()).collect();
     assert_eq!(bodies, [event(1).into_bytes(), event(2).into_bytes()]);
-    let ids: Vec<_> = published.iter().map(|(_, m)| m.header("busway-id").unwrap()).collect();
+    let ids: Vec<_> = published
+        .iter()
+        .map(|(_, m)| m.header("busway-id").unwrap())
+        .collect();
     assert_eq!(response.header("busway-id"), ids.join(", "));
     for (_, message) in &published {
-        assert_eq!(message.header("content-type"), Some("application/cloudevents+json"));
+        assert_eq!(
+            message.header("content-type"),
+            Some("application/cloudevents+json")
+        );
     }
     let empty = h.post("/shop/orders", &BATCH, "[]").await;
     assert_eq!((empty.status, empty.header("busway-id")), (202, ""));
@@ -215,9 +266,17 @@ async fn each_event_of_a_batch_is_a_message_of_its_own_bytes() {
 #[tokio::test]
 async fn one_invalid_event_refuses_the_whole_batch() {
     let h = Harness::start();
-    for body in [format!("[{}, {{}}]", event(1)), "{}".to_owned(), "[".to_owned()] {
+    for body in [
+        format!("[{}, {{}}]", event(1)),
+        "{}".to_owned(),
+        "[".to_owned(),
+    ] {
         let response = h.post("/shop/orders", &BATCH, &body).await;
-        assert_eq!((response.status, &*response.problem()), (400, "invalid-batch"), "{body}");
+        assert_eq!(
+            (response.status, &*response.problem()),
+            (400, "invalid-batch"),
+            "{body}"
+        );
     }
     assert!(h.bus.published().is_empty());
 }
@@ -225,7 +284,8 @@ async fn one_invalid_event_refuses_the_whole_batch() {
 #[tokio::test]
 async fn a_batch_that_is_stored_half_way_is_answered_503() {
     let h = Harness::start();
-    h.bus.fail_publish([None, Some(PublishError::Other("disk".to_owned()))]);
+    h.bus
+        .fail_publish([None, Some(PublishError::Other("disk".to_owned()))]);
     let body = format!("[{}, {}, {}]", event(1), event(2), event(3));
     let response = h.post("/shop/orders", &BATCH, &body).await;
     assert_eq!((response.status, &*response.problem()), (503, "half-batch"));
@@ -239,9 +299,22 @@ async fn what_the_bus_says_becomes_the_answer() {
     let after = Duration::from_millis(2500);
     let secret = || "SECRET".to_owned();
     for (error, status, problem, retry) in [
-        (PublishError::UnknownChannel(ChannelRef::new("a", "b")), 404, "unknown-channel", ""),
+        (
+            PublishError::UnknownChannel(ChannelRef::new("a", "b")),
+            404,
+            "unknown-channel",
+            "",
+        ),
         (PublishError::Busy { after }, 429, "busy", "3"),
-        (PublishError::Unavailable { after, why: secret() }, 503, "unavailable", "3"),
+        (
+            PublishError::Unavailable {
+                after,
+                why: secret(),
+            },
+            503,
+            "unavailable",
+            "3",
+        ),
         (PublishError::TooLarge { limit: 77 }, 413, "too-large", ""),
         (PublishError::Other(secret()), 500, "internal", ""),
     ] {

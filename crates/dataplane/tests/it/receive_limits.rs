@@ -77,7 +77,10 @@ async fn a_slow_header_is_answered_408_and_the_connection_closed() {
     let h = bounded(|s| s.header_timeout = Duration::from_millis(100));
     for beginning in [&b""[..], b"POST /shop/orders HTTP/1.1\r\nhost"] {
         let response = h.raw(beginning).await;
-        assert_eq!((response.status, &*response.problem()), (408, "slow-header"));
+        assert_eq!(
+            (response.status, &*response.problem()),
+            (408, "slow-header")
+        );
         assert_eq!(response.header("connection"), "close");
     }
     // Also on a connection that has carried a request.
@@ -113,7 +116,10 @@ async fn over_the_memory_bound_the_answer_is_503() {
     assert_eq!(response.header("retry-after"), "1");
     // What is given back can be taken again.
     for _ in 0..3 {
-        assert_eq!(h.post("/shop/orders", &[], &"x".repeat(90)).await.status, 202);
+        assert_eq!(
+            h.post("/shop/orders", &[], &"x".repeat(90)).await.status,
+            202
+        );
     }
 }
 
@@ -129,7 +135,10 @@ async fn connections_over_the_bound_are_refused() {
     let mut text = Vec::new();
     third.read_to_end(&mut text).await.unwrap();
     let response = Response::parse(&text);
-    assert_eq!((response.status, &*response.problem()), (503, "too-many-connections"));
+    assert_eq!(
+        (response.status, &*response.problem()),
+        (503, "too-many-connections")
+    );
     drop(held);
     h.wait_metric("busway_receiver_connections", &[], 0).await;
     h.send("again").await;
@@ -154,7 +163,10 @@ async fn what_is_not_http_is_answered_400() {
 async fn an_endless_header_is_answered_431() {
     let h = Harness::start();
     let mut stream = TcpStream::connect(h.address()).await.unwrap();
-    stream.write_all(b"POST /shop/orders HTTP/1.1\r\nx: ").await.unwrap();
+    stream
+        .write_all(b"POST /shop/orders HTTP/1.1\r\nx: ")
+        .await
+        .unwrap();
     for _ in 0..100 {
         if stream.write_all(&[b'x'; 1024]).await.is_err() {
             break;
@@ -181,5 +193,10 @@ async fn a_body_that_breaks_off_stores_nothing_and_leaves_nothing() {
     .await
     .unwrap();
     assert!(h.bus.published().is_empty());
-    assert!(h.dataplane.metrics().encode().contains("busway_memory_bytes 0"));
+    assert!(
+        h.dataplane
+            .metrics()
+            .encode()
+            .contains("busway_memory_bytes 0")
+    );
 }
