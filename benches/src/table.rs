@@ -78,4 +78,12 @@ mod tests {
         assert_eq!(twice.as_deref(), Some(expected));
         assert_eq!(replace(page, "control", "x"), None);
     }
+
+    #[test]
+    fn the_page_in_the_repository_has_all_marks() {
+        let page = include_str!("../../docs/benchmarks.md");
+        for name in ["data", "control"] {
+            assert!(replace(page, name, "x").is_some(), "{name}");
+        }
+    }
 }
