@@ -48,10 +48,6 @@ bench: ## the bare loop and Busway side by side, then 10,000 Subscriptions; ARGS
 	cargo build --release -p busway -p busway-benches
 	$(or $(CARGO_TARGET_DIR),target)/release/busway-benches all $(if $(WRITE),--write docs/benchmarks.md) $(ARGS)
 
-.PHONY: soak
-soak: ## the data plane under load and faults for DURATION (default 1h)
-	cargo test --release --test soak -- --ignored --nocapture
-
 .PHONY: clean
 clean: ## remove what was built here; the cache of tools stays
 	cargo clean

@@ -96,7 +96,21 @@ impl Introspect for Process {
             .first()
             .map(|served| served.plane.loaded().since(since))
             .unwrap_or_default();
-        LoadedPage::new(&self.replica, &changes)
+        LoadedPage {
+            replica: self.replica.clone(),
+            sequence: changes.sequence,
+            full: changes.full,
+            set: changes
+                .set
+                .into_iter()
+                .map(|(uid, generation)| (uid.as_str().to_owned(), generation))
+                .collect(),
+            removed: changes
+                .removed
+                .iter()
+                .map(|uid| uid.as_str().to_owned())
+                .collect(),
+        }
     }
 
     fn objects(&self) -> Value {

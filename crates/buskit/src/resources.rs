@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use busway_core::BusRef;
 use busway_monitor::{
     Replicas,
+    peers::{FixedPeers, FollowedPeers},
     replicas::Alone,
     source::{
         Source,
@@ -14,7 +15,6 @@ use busway_monitor::{
         lease::{LeaseOptions, identity, lease_name},
     },
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{args::DispatcherArgs, process::Objects};
 
@@ -82,16 +82,12 @@ impl Resources {
         }
     }
 
-    pub(crate) fn replicas(
-        &self,
-        peers: &[String],
-        shutdown: &CancellationToken,
-    ) -> anyhow::Result<Arc<dyn Replicas>> {
-        let _ = shutdown;
+    pub(crate) fn replicas(peers: &[String]) -> anyhow::Result<Arc<dyn Replicas>> {
         if peers.is_empty() {
             return Ok(Arc::new(Alone::default()));
         }
-        anyhow::bail!("--peer is not there yet")
+        let peers = FixedPeers::new(peers.iter().map(String::as_str)).context("--peer")?;
+        Ok(Arc::new(FollowedPeers::start(Arc::new(peers))))
     }
 
     pub(crate) async fn close(self) {
@@ -138,6 +134,15 @@ pub fn default_state(dir: &std::path::Path) -> anyhow::Result<PathBuf> {
         .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
             (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         });
-    let tail: String = name.chars().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect();
-    Ok(base.join("busway").join(format!("{}-{sum:016x}", tail.trim_matches('-'))))
+    let tail: String = name
+        .chars()
+        .rev()
+        .take(60)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .collect();
+    Ok(base
+        .join("busway")
+        .join(format!("{}-{sum:016x}", tail.trim_matches('-'))))
 }

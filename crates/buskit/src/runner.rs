@@ -106,7 +106,6 @@ async fn run(
     given: Given,
     bus: Arc<dyn Bus>,
 ) -> anyhow::Result<()> {
-    let shutdown = CancellationToken::new();
     let resources = Resources::open(args, bus_ref).await?;
     let settings = Settings {
         cluster_domain: args.cluster_domain.clone(),
@@ -128,8 +127,16 @@ async fn run(
     let options = Options {
         role,
         parts: if local { Parts::Both } else { Parts::DataPlane },
-        orphans: if local { Orphans::Mine } else { Orphans::NotMine },
-        loopback: if local { Loopback::Allowed } else { Loopback::Refused },
+        orphans: if local {
+            Orphans::Mine
+        } else {
+            Orphans::NotMine
+        },
+        loopback: if local {
+            Loopback::Allowed
+        } else {
+            Loopback::Refused
+        },
         cluster_domain: args.cluster_domain.clone(),
         // With a cluster's resources a name may still be one that this machine can look up.
         hosts: args.dir.is_some().then(|| hosts.clone()),
@@ -145,7 +152,7 @@ async fn run(
     };
     let monitor = Monitor::new(component, resources.source(), bus)
         .data_plane(Arc::clone(&plane) as Arc<dyn busway_core::serving::DataPlane>)
-        .replicas(resources.replicas(&args.peers, &shutdown)?)
+        .replicas(Resources::replicas(&args.peers)?)
         .options(options);
 
     let process = Process::new(data_plane.clone(), replica(), resources.objects());
@@ -155,7 +162,11 @@ async fn run(
     });
     let process = Arc::new(process);
     let ports = Ports::open(args, &process)?;
-    for (kind, address) in [("messages", receiver), ("admin", Some(ports.admin)), ("debug", Some(ports.debug))] {
+    for (kind, address) in [
+        ("messages", receiver),
+        ("admin", Some(ports.admin)),
+        ("debug", Some(ports.debug)),
+    ] {
         if let Some(address) = address {
             tracing::info!(%address, kind, bus = %bus_ref, "listening");
         }
@@ -186,7 +197,6 @@ async fn run(
     if let Some(running) = running {
         running.await.context("the monitor panicked")??;
     }
-    shutdown.cancel();
     resources.close().await;
     ports.close();
     if drained.lost > 0 {

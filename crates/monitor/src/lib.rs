@@ -9,7 +9,17 @@ pub mod peers;
 pub mod replicas;
 pub mod source;
 
+mod cache;
+mod convert;
+mod due;
 mod engine;
+mod feed;
+mod health;
+mod jobs;
+mod queue;
+mod routes;
+mod status;
+mod world;
 
 pub use monitor::{Monitor, MonitorError};
 pub use options::{Loopback, Options, Orphans, Parts, Role};
