@@ -55,15 +55,14 @@ impl Process {
         })
     }
 
-    /// Waits until it prints a line that begins with `start`, and returns the rest of that.
-    pub(crate) async fn line_after(&self, start: &str) -> Result<String> {
-        let what = format!("{} says {start:?}", self.name);
+    /// Waits until it prints a line that `find` finds something in.
+    pub(crate) async fn said<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
+        let what = format!("{} says {what}", self.name);
         wait::until(&what, PATIENCE, || async {
             let text = std::fs::read_to_string(&self.log).unwrap_or_default();
             // The last line may not be whole yet.
             let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-            let found = whole.lines().find_map(|line| line.strip_prefix(start));
-            found.map(|rest| rest.trim().to_owned()).ok_or(text)
+            whole.lines().find_map(&find).ok_or_else(|| self.tail())
         })
         .await
     }

@@ -64,8 +64,11 @@ impl System {
     }
 
     async fn listening(process: Process, path: &'static str) -> Result<Self> {
-        let address = process.line_after(LISTENING).await?;
-        let address = address.parse().context(address)?;
+        let address = process
+            .said("where it listens", |line| {
+                line.strip_prefix(LISTENING)?.trim().parse().ok()
+            })
+            .await?;
         Ok(Self {
             process,
             address,

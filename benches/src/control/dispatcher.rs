@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use busway_testkit::{control::ControlPlane, wait};
+use serde_json::Value;
 use tokio::process::Command;
 
 use super::objects::BUS;
@@ -30,13 +31,14 @@ impl Dispatcher {
         let mut command = Command::new(busway_binary()?);
         command.env("KUBECONFIG", plane.kubeconfig());
         command.args(["dispatcher", "--standalone", "--cluster-bus", BUS]);
+        command.arg("--log-format=json");
         for port in ["listen", "admin", "debug"] {
             command.arg(format!("--{port}=127.0.0.1:0"));
         }
         let process = Process::start("dispatcher", &mut command, folder)?;
-        let address = async |kind: &str| -> Result<SocketAddr> {
-            let text = process.line_after(&format!("listening {kind}=")).await?;
-            text.parse().context(text)
+        let address = async |kind| {
+            let what = format!("where it listens for {kind}");
+            process.said(&what, |line| listening(line, kind)).await
         };
         let messages = address("messages").await?;
         let admin = address("admin").await?;
@@ -66,5 +68,28 @@ impl Dispatcher {
 
     pub(super) async fn terminate(self) -> Result<()> {
         self.process.terminate().await
+    }
+}
+
+/// The address in a line of its log, which is JSON: `{"message": "listening", "kind": …, "address": …}`.
+fn listening(line: &str, kind: &str) -> Option<SocketAddr> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let is = |key: &str, value: &str| line.get(key).is_some_and(|found| found == value);
+    if !is("message", "listening") || !is("kind", kind) {
+        return None;
+    }
+    line.get("address")?.as_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_found_in_a_line_of_the_log() {
+        let line = r#"{"level":"INFO","message":"listening","address":"127.0.0.1:81","kind":"admin","bus":"b"}"#;
+        assert_eq!(listening(line, "admin"), "127.0.0.1:81".parse().ok());
+        assert_eq!(listening(line, "messages"), None);
+        assert_eq!(listening("listening admin=127.0.0.1:81", "admin"), None);
     }
 }
