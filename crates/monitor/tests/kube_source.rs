@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use busway_api::{Channel, PROVISIONED_FINALIZER};
+use busway_api::{Channel, ClusterBus, PROVISIONED_FINALIZER};
 use busway_monitor::source::{
     FinalizerChange, Kind, Note, ObjectKey, Severity, Source as _, Watch, WriteError,
     kube::{KubeOptions, KubeSource, Scope},
@@ -63,9 +63,18 @@ async fn shared(prefix: &str) -> (Namespace, Client) {
 }
 
 fn source(client: &Client, namespace: &str, identity: &str) -> KubeSource {
+    scoped(
+        client,
+        namespace,
+        identity,
+        Scope::Namespace(namespace.to_owned()),
+    )
+}
+
+fn scoped(client: &Client, namespace: &str, identity: &str, scope: Scope) -> KubeSource {
     let options = KubeOptions {
         component: "busway-dispatcher".to_owned(),
-        scope: Scope::Namespace(namespace.to_owned()),
+        scope,
         lease: LeaseOptions {
             namespace: namespace.to_owned(),
             name: "busway-main".to_owned(),
@@ -101,9 +110,10 @@ async fn until<K: Send + 'static, T>(
     let found = async {
         loop {
             if let Ok(event) = watch.next().await.unwrap()
-                && let Some(found) = pick(event) {
-                    return found;
-                }
+                && let Some(found) = pick(event)
+            {
+                return found;
+            }
         }
     };
     tokio::time::timeout(deadline, found).await.unwrap()
@@ -341,6 +351,91 @@ async fn an_event_is_seen_on_the_object_and_repeats_are_counted() {
     source.close().await;
 }
 
+#[tokio::test]
+async fn a_cluster_bus_sees_all_namespaces_and_its_events_are_in_default() {
+    let (space, client) = shared("cluster").await;
+    let name = space.name().to_owned();
+    let api: Api<ClusterBus> = Api::all(client.clone());
+    let mut bus = ClusterBus::new(&name, Default::default());
+    bus.spec.bus.memory = Some(Default::default());
+    let bus = api.create(&PostParams::default(), &bus).await.unwrap();
+    let source = scoped(&client, space.name(), "one", Scope::Cluster);
+    until(&mut source.cluster_buses(), SOON, applied(&name)).await;
+    let found = until(&mut source.namespaces(), SOON, applied(&name)).await;
+    assert_eq!(found.labels()["kubernetes.io/metadata.name"], name);
+
+    let channel = Channel::new("orders", Default::default());
+    let channels: Api<Channel> = Api::namespaced(client.clone(), space.name());
+    let channel = channels
+        .create(&PostParams::default(), &channel)
+        .await
+        .unwrap();
+    let version = channel.resource_version().unwrap();
+    source
+        .set_cluster_bus(&key(&channel), &version, &name)
+        .await
+        .unwrap();
+    let again = source
+        .set_cluster_bus(&key(&channel), &version, "other")
+        .await;
+    assert_eq!(again, Err(WriteError::Conflict));
+    let set = channels.get("orders").await.unwrap().spec.cluster_bus;
+    assert_eq!(set, Some(name.clone()));
+
+    let regarding = ObjectKey {
+        kind: Kind::ClusterBus,
+        namespace: None,
+        name: name.clone(),
+        uid: bus.uid().unwrap(),
+    };
+    let status = json!({ "conditions": [condition("Synced", "True")] });
+    source
+        .apply_status(&regarding, "busway-dispatcher", status)
+        .await
+        .unwrap();
+    let note = Note {
+        regarding,
+        severity: Severity::Normal,
+        reason: "Synced".to_owned(),
+        action: "Sync",
+        message: "all is well".to_owned(),
+    };
+    source.record(note).await;
+    let events: Api<K8sEvent> = Api::namespaced(client.clone(), "default");
+    wait::until("the event is in default", SOON, || async {
+        let found = events
+            .list(&Default::default())
+            .await
+            .map_err(|error| error.to_string())?;
+        let about = |event: &K8sEvent| {
+            event
+                .regarding
+                .as_ref()
+                .is_some_and(|about| about.name.as_ref() == Some(&name))
+        };
+        found
+            .items
+            .iter()
+            .any(about)
+            .then_some(())
+            .ok_or_else(|| format!("{} others", found.items.len()))
+    })
+    .await
+    .unwrap();
+    source.close().await;
+}
+
+#[tokio::test]
+async fn a_source_of_one_namespace_asks_for_nothing_beside_it() {
+    let (space, client) = shared("narrow").await;
+    let source = source(&client, space.name(), "one");
+    let mut buses = source.cluster_buses();
+    assert!(matches!(buses.next().await, Some(Ok(Event::Init))));
+    assert!(matches!(buses.next().await, Some(Ok(Event::InitDone))));
+    assert!(futures::poll!(buses.next()).is_pending());
+    source.close().await;
+}
+
 /// Takes enums and required fields off a schema: what a newer release may have stored.
 fn relaxed(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
@@ -386,6 +481,10 @@ async fn an_object_that_cannot_be_decoded_stops_no_other_and_a_restarted_server_
         [("newer".to_owned(), false), ("plain".to_owned(), true)]
     );
 
+    let mut leads = source.leadership();
+    let led = tokio::time::timeout(SOON, leads.wait_for(|leads| *leads)).await;
+    drop(led.unwrap().unwrap());
+
     plane.stop_apiserver();
     let key = ObjectKey {
         kind: Kind::Channel,
@@ -397,7 +496,11 @@ async fn an_object_that_cannot_be_decoded_stops_no_other_and_a_restarted_server_
         .apply_status(&key, "busway-dispatcher", json!({}))
         .await;
     assert!(matches!(away, Err(WriteError::Unavailable(_))), "{away:?}");
+    let lost = tokio::time::timeout(Duration::from_secs(14), leads.wait_for(|leads| !*leads)).await;
+    drop(lost.unwrap().unwrap());
     plane.start_apiserver().await.unwrap();
+    let led = tokio::time::timeout(SOON, leads.wait_for(|leads| *leads)).await;
+    drop(led.unwrap().unwrap());
     create(&client, "default", "later").await;
     until(&mut channels, BACK, applied("later")).await;
     source.close().await;

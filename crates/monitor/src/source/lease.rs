@@ -21,11 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a Lease holds after its last renewal.
 const DURATION: Duration = Duration::from_secs(15);
-/// How often the holder renews: twice may fail before it steps down.
+/// How often the holder renews.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// When a holder that could not renew steps down: 5 s before anybody else may take the Lease.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-/// How often the others look: what a hand-over takes after a Lease was given back.
+/// How often the others look, and a holder whose renewal failed: what a hand-over takes after a Lease was given back.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
 /// How long a follower's look may take.
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -129,17 +129,25 @@ impl Candidate {
                 .run_until_cancelled(timeout(limit, self.try_once()))
                 .await;
             let Some(tried) = tried else { break };
-            match tried {
-                Ok(Ok(true)) => self.renewed = Some(begun),
-                Ok(Ok(false)) => self.renewed = None,
+            let next = match tried {
+                Ok(Ok(true)) => {
+                    self.renewed = Some(begun);
+                    RENEW_EVERY
+                }
+                Ok(Ok(false)) => {
+                    self.renewed = None;
+                    RETRY_EVERY
+                }
                 Ok(Err(error)) => {
                     tracing::warn!(lease = self.options.name, %error, "the Lease could not be read or written");
+                    RETRY_EVERY
                 }
                 Err(_) => {
                     tracing::warn!(lease = self.options.name, "no answer about the Lease");
+                    RETRY_EVERY
                 }
-            }
-            let pause = self.settle();
+            };
+            let pause = self.settle(next);
             shutdown
                 .run_until_cancelled(tokio::time::sleep(pause))
                 .await;
@@ -160,8 +168,8 @@ impl Candidate {
         }
     }
 
-    /// Tells whether it leads, and how long to wait until the next try.
-    fn settle(&mut self) -> Duration {
+    /// Tells whether it leads; about `next`, and never past the deadline, is how long to wait until the next try.
+    fn settle(&mut self, next: Duration) -> Duration {
         let left = self
             .renewed
             .map(|renewed| (renewed + RENEW_DEADLINE).saturating_duration_since(Instant::now()))
@@ -182,8 +190,7 @@ impl Candidate {
             );
         }
         match left {
-            // Not past the deadline, or the others would hear of it late.
-            Some(left) => jittered(RENEW_EVERY).min(left),
+            Some(left) => jittered(next).min(left),
             None => jittered(RETRY_EVERY),
         }
     }

@@ -145,3 +145,101 @@ fn kind_of(name: &str) -> Option<Kind> {
     .into_iter()
     .find(|kind| format!("{kind:?}") == name)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn spec(text: &str) -> Value {
+        let head = "apiVersion: channels.busway.dev/v1alpha1\nkind: Subscription\nmetadata: {name: s}\nspec:\n";
+        match parse("a.yaml", &format!("{head}{text}")).remove(0) {
+            (1, Document::Ours(Kind::Subscription, value)) => value["spec"].clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn values_mean_what_kubectl_takes_them_for() {
+        let said = spec(
+            "  a: yes\n  b: 'yes'\n  c: 10\n  d: 1.5\n  e: ~\n  f: 200ms\n  g: \"10\"\n  h: off\n",
+        );
+        assert_eq!(
+            said,
+            json!({ "a": true, "b": "yes", "c": 10, "d": 1.5, "e": null, "f": "200ms", "g": "10", "h": false })
+        );
+        let block = spec("  text: |\n    one\n    --- not a document\n    two\n");
+        assert_eq!(block, json!({ "text": "one\n--- not a document\ntwo\n" }));
+        assert_eq!(
+            spec("  a: &x {b: 1}\n  c: *x\n"),
+            json!({ "a": { "b": 1 }, "c": { "b": 1 } })
+        );
+    }
+
+    #[test]
+    fn a_list_is_its_items_and_a_json_file_may_have_several() {
+        let list = r#"{"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Namespace"}, {"apiVersion": "v1", "kind": "Secret"}, {"apiVersion": "v1", "kind": "List"}]}"#;
+        let found = parse("a.json", &format!("{list}\n{list} nonsense"));
+        let kinds: Vec<_> = found
+            .iter()
+            .map(|(place, document)| match document {
+                Document::Ours(..) => (*place, "ours"),
+                Document::Namespace(_) => (*place, "namespace"),
+                Document::Foreign(_) => (*place, "foreign"),
+                Document::Broken(_) => (*place, "broken"),
+            })
+            .collect();
+        let of = |place| [(place, "namespace"), (place, "foreign"), (place, "broken")];
+        assert_eq!(kinds, [of(1).as_slice(), &of(2), &[(3, "broken")]].concat());
+    }
+
+    #[test]
+    fn what_is_no_object_of_ours_says_so() {
+        for (text, why) in [
+            ("- a\n- b", "not an object"),
+            ("kind: Channel", "apiVersion not set"),
+            ("apiVersion: channels.busway.dev/v1alpha1", "kind not set"),
+            (
+                "{apiVersion: channels.busway.dev/v1, kind: Channel}",
+                "no matches for kind \"Channel\"",
+            ),
+            (
+                "{apiVersion: channels.busway.dev/v1alpha1, kind: Topic}",
+                "no matches for kind \"Topic\"",
+            ),
+            ("a: [", "error parsing YAML"),
+            ("a: 1\na: 2", "error parsing YAML"),
+        ] {
+            match parse("a.yaml", text).as_slice() {
+                [(1, Document::Broken(said))] => assert!(said.contains(why), "{text:?}: {said}"),
+                other => panic!("{text:?}: {other:?}"),
+            }
+        }
+        assert_eq!(parse("a.yaml", "# nothing\n---\n\n---\n"), []);
+    }
+
+    #[test]
+    fn a_yaml_bomb_is_refused_and_not_blown_up() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..12 {
+            let below = vec![format!("*a{}", level - 1); 10].join(", ");
+            text.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+        }
+        assert!(matches!(
+            parse("a.yaml", &text).as_slice(),
+            [(1, Document::Broken(_))]
+        ));
+        let deep = "[".repeat(100_000);
+        assert!(matches!(
+            parse("a.yaml", &deep).as_slice(),
+            [(1, Document::Broken(_))]
+        ));
+        assert!(matches!(
+            parse("a.json", &deep).as_slice(),
+            [(1, Document::Broken(_))]
+        ));
+    }
+}

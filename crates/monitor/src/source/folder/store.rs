@@ -1,18 +1,20 @@
 //! The objects of a folder, as an API server would keep them. Knows no files and no time of its own.
 
+mod complaints;
+mod namespaces;
 mod object;
 mod writes;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use busway_api::validate::Schemas;
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 
-use self::object::{Stored, admit, message};
+use self::{
+    complaints::Complaints,
+    object::{Stored, admit, message},
+};
 use super::{
     documents::Document,
     files::{Reading, covered},
@@ -25,9 +27,6 @@ use crate::source::Kind;
 const MAX_OBJECTS: usize = 10_000;
 /// Changes that a slow watch may be behind before it starts again from the list, as with an API server.
 const BEHIND: usize = 4096;
-/// Complaints about one file that are shown.
-const MAX_COMPLAINTS: usize = 20;
-
 /// Kind, namespace, name.
 pub(super) type Key = (Kind, Option<String>, String);
 
@@ -319,99 +318,5 @@ impl Store {
             object: Arc::clone(object),
         });
         self.ticks.send_replace(self.version);
-    }
-
-    /// A Namespace for each that an object is in or a manifest names, with the labels that the manifest gives.
-    fn name_spaces(&mut self) {
-        let reading = Arc::clone(&self.reading);
-        let mut labels: BTreeMap<&str, Option<&Value>> = BTreeMap::from([("default", None)]);
-        for document in reading
-            .files
-            .values()
-            .flat_map(|documents| documents.iter())
-        {
-            if let (_, Document::Namespace(value)) = document
-                && let Some(name) = value.pointer("/metadata/name").and_then(Value::as_str)
-            {
-                labels.insert(name, value.pointer("/metadata/labels"));
-            }
-        }
-        let used: BTreeSet<String> = self
-            .objects
-            .keys()
-            .filter_map(|(_, namespace, _)| namespace.clone())
-            .collect();
-        for namespace in &used {
-            labels.entry(namespace).or_insert(None);
-        }
-        let mut namespaces = std::mem::take(&mut self.namespaces);
-        let gone: Vec<String> = namespaces
-            .keys()
-            .filter(|name| !labels.contains_key(name.as_str()))
-            .cloned()
-            .collect();
-        for name in gone {
-            if let Some(object) = namespaces.remove(&name) {
-                self.version += 1;
-                self.tell(None, What::Deleted, &object);
-            }
-        }
-        for (name, labels) in labels {
-            let old = namespaces.get(name).map(|old| &**old);
-            if let Some(mut next) = object::namespace(name, labels, old) {
-                self.version += 1;
-                next["metadata"]["resourceVersion"] = json!(self.version.to_string());
-                let next = Arc::new(next);
-                self.tell(None, What::Applied, &next);
-                namespaces.insert(name.to_owned(), next);
-            }
-        }
-        self.namespaces = namespaces;
-    }
-
-    /// Each complaint is logged once, when it is new.
-    fn complain(&mut self, complaints: Complaints) {
-        let now = complaints.texts();
-        for (file, text) in &now {
-            if self.complaints.get(file) != Some(text) {
-                tracing::warn!(file, "{text}");
-            }
-        }
-        for file in self
-            .complaints
-            .keys()
-            .filter(|file| !now.contains_key(*file))
-        {
-            tracing::info!(file, "all is well with it now");
-        }
-        if self.complaints != now {
-            self.complaints = now;
-            self.version += 1;
-            self.ticks.send_replace(self.version);
-        }
-    }
-}
-
-#[derive(Default)]
-struct Complaints(BTreeMap<String, Vec<String>>);
-
-impl Complaints {
-    fn add(&mut self, file: &str, why: String) {
-        self.0.entry(file.to_owned()).or_default().push(why);
-    }
-
-    fn texts(self) -> BTreeMap<String, String> {
-        let text = |mut all: Vec<String>| {
-            if all.len() > MAX_COMPLAINTS {
-                let more = all.len() - MAX_COMPLAINTS;
-                all.truncate(MAX_COMPLAINTS);
-                all.push(format!("and {more} more"));
-            }
-            all.join("\n")
-        };
-        self.0
-            .into_iter()
-            .map(|(file, all)| (file, text(all)))
-            .collect()
     }
 }

@@ -61,16 +61,16 @@ async fn a_holder_that_cannot_renew_steps_down_before_others_may_take_over() {
     let mut us = candidate("us");
     us.renewed = Some(Instant::now());
     let leads = us.leads.subscribe();
-    us.settle();
+    us.settle(RENEW_EVERY);
     assert!(*leads.borrow());
     tokio::time::advance(RENEW_DEADLINE - Duration::from_secs(1)).await;
     assert!(
-        us.settle() <= Duration::from_secs(1),
+        us.settle(RENEW_EVERY) <= Duration::from_secs(1),
         "no pause goes past the deadline"
     );
     assert!(*leads.borrow());
     tokio::time::advance(Duration::from_secs(1)).await;
-    us.settle();
+    us.settle(RENEW_EVERY);
     assert!(!*leads.borrow());
     const { assert!(RENEW_DEADLINE.as_secs() < DURATION.as_secs()) };
 }
