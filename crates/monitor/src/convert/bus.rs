@@ -1,0 +1,243 @@
+//! A Bus or ClusterBus.
+
+use std::sync::Arc;
+
+use busway_api::{
+    Bus, ClusterBus,
+    bus::{BusSpec as ApiSpec, Memory, Server, Subscribers, WhenFull},
+    parameters as api,
+    reason::Reason,
+};
+use busway_core::{
+    BusRef, Uid,
+    bus::{BusSpec, MemorySettings, WhenFull as CoreWhenFull},
+    duration,
+    parameters::Parameter,
+    policy::DeliveryOverrides,
+    routes::ReceiverSettings,
+};
+use http::HeaderName;
+use kube::{
+    Resource,
+    core::{ObjectMeta, Selector},
+};
+
+use super::{Problem, delivery};
+
+/// The bus of this Monitor, as a resource of either kind.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum AnyBus {
+    Namespaced(Arc<Bus>),
+    Cluster(Arc<ClusterBus>),
+}
+
+impl AnyBus {
+    pub(crate) fn meta(&self) -> &ObjectMeta {
+        match self {
+            Self::Namespaced(bus) => bus.meta(),
+            Self::Cluster(bus) => bus.meta(),
+        }
+    }
+
+    pub(crate) fn spec(&self) -> &ApiSpec {
+        match self {
+            Self::Namespaced(bus) => &bus.spec,
+            Self::Cluster(bus) => &bus.spec.bus,
+        }
+    }
+
+    pub(crate) fn status(&self) -> Option<&busway_api::BusStatus> {
+        match self {
+            Self::Namespaced(bus) => bus.status.as_ref(),
+            Self::Cluster(bus) => bus.status.as_ref(),
+        }
+    }
+}
+
+/// Where a subscription may send, by its bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Any,
+    SameNamespace,
+}
+
+/// What the rest of the Monitor needs of its bus.
+#[derive(Clone, Debug)]
+pub(crate) struct BusView {
+    pub(crate) spec: BusSpec,
+    pub(crate) receiver: Arc<ReceiverSettings>,
+    pub(crate) delivery: DeliveryOverrides,
+    pub(crate) channel_parameters: Vec<Parameter>,
+    pub(crate) subscription_parameters: Vec<Parameter>,
+    pub(crate) reach: Reach,
+    /// Who may put channels on it; unset: all.
+    pub(crate) allowed: Option<Selector>,
+}
+
+/// Reads a bus; `memory_limit` is what a share of memory is a share of.
+pub(crate) fn view(bus: &AnyBus, name: &BusRef, memory_limit: usize) -> Result<BusView, Problem> {
+    let spec = bus.spec();
+    let limits = spec.limits.clone().unwrap_or_default();
+    let max_memory = memory_of(&limits.memory, memory_limit)
+        .ok_or_else(|| delivery::invalid("spec.limits.memory", "not a share or a size"))?;
+    let server = spec.server.clone().unwrap_or_default();
+    let mut receiver = receiver_settings(&server)?;
+    receiver.max_memory = max_memory;
+    receiver.max_connections = usize::try_from(limits.connections).unwrap_or(usize::MAX);
+    let (reach, allowed) = match bus {
+        AnyBus::Namespaced(_) => (Reach::Any, None),
+        AnyBus::Cluster(cluster) => {
+            let allowed = cluster
+                .spec
+                .allowed_namespaces
+                .clone()
+                .map(Selector::try_from);
+            let allowed = allowed
+                .transpose()
+                .map_err(|error| delivery::invalid("spec.allowedNamespaces", &error.to_string()))?;
+            let reach = match cluster.spec.subscribers {
+                Subscribers::Any => Reach::Any,
+                Subscribers::SameNamespace => Reach::SameNamespace,
+            };
+            (reach, allowed)
+        }
+    };
+    let declared = spec.parameters.clone().unwrap_or_default();
+    Ok(BusView {
+        spec: BusSpec {
+            bus: name.clone(),
+            uid: Uid::new(bus.meta().uid.as_deref().unwrap_or_default()),
+            memory: spec.memory.as_ref().map(memory_settings).transpose()?,
+            max_memory,
+        },
+        receiver: Arc::new(receiver),
+        delivery: delivery::overrides(spec.delivery.as_ref())?,
+        channel_parameters: parameters(&declared.channel),
+        subscription_parameters: parameters(&declared.subscription),
+        reach,
+        allowed,
+    })
+}
+
+/// What the resource declares, over what the bus itself brings.
+pub(crate) fn declared(own: &[Parameter], resource: &[Parameter]) -> Vec<Parameter> {
+    let mut all = resource.to_vec();
+    for parameter in own {
+        if !all.iter().any(|p| p.name == parameter.name) {
+            all.push(parameter.clone());
+        }
+    }
+    all
+}
+
+fn parameters(declared: &[api::Parameter]) -> Vec<Parameter> {
+    declared
+        .iter()
+        .map(|p| Parameter {
+            name: p.name.clone(),
+            description: p.description.clone().unwrap_or_default(),
+            default: p.default.clone(),
+        })
+        .collect()
+}
+
+fn memory_settings(memory: &Memory) -> Result<MemorySettings, Problem> {
+    Ok(MemorySettings {
+        when_full: match memory.when_full {
+            WhenFull::DropOldest => CoreWhenFull::DropOldest,
+            WhenFull::Reject => CoreWhenFull::Reject,
+        },
+        max_messages: usize::try_from(memory.max_messages).unwrap_or(usize::MAX),
+        max_bytes: bytes("spec.memory.maxBytes", &memory.max_bytes)?,
+    })
+}
+
+fn receiver_settings(server: &Server) -> Result<ReceiverSettings, Problem> {
+    let time = |path: &str, text: &str| {
+        duration::parse(text).map_err(|error| delivery::invalid(path, &error.to_string()))
+    };
+    let keep = server.keep_headers.iter().enumerate().map(|(n, name)| {
+        HeaderName::try_from(name.as_str()).map_err(|error| {
+            let path = format!("spec.server.keepHeaders[{n}]");
+            Problem::new(Reason::InvalidSpec, format!("{path}: {error}"))
+        })
+    });
+    Ok(ReceiverSettings {
+        max_body: bytes("spec.server.maxBody", &server.max_body)?,
+        header_timeout: time("spec.server.headerTimeout", &server.header_timeout)?,
+        body_timeout: time("spec.server.bodyTimeout", &server.body_timeout)?,
+        max_hops: server.max_hops,
+        keep_headers: keep.collect::<Result<_, _>>()?,
+        ..ReceiverSettings::default()
+    })
+}
+
+fn bytes(path: &str, text: &str) -> Result<usize, Problem> {
+    size(text).ok_or_else(|| delivery::invalid(path, "not a size; write it like 64Mi"))
+}
+
+fn memory_of(text: &str, limit: usize) -> Option<usize> {
+    let Some(share) = text.strip_suffix('%') else {
+        return size(text);
+    };
+    let share: usize = share.parse().ok().filter(|s| (1..=100).contains(s))?;
+    Some((limit / 100).saturating_mul(share))
+}
+
+/// `1048576`, `512Ki`, `64Mi`, `1G`.
+fn size(text: &str) -> Option<usize> {
+    const UNITS: [(&str, u64); 8] = [
+        ("Ki", 1 << 10),
+        ("Mi", 1 << 20),
+        ("Gi", 1 << 30),
+        ("Ti", 1 << 40),
+        ("k", 1_000),
+        ("M", 1_000_000),
+        ("G", 1_000_000_000),
+        ("T", 1_000_000_000_000),
+    ];
+    let (number, unit) = UNITS
+        .iter()
+        .find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)))
+        .unwrap_or((text, 1));
+    let number: u64 = number.parse().ok()?;
+    usize::try_from(number.checked_mul(unit)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_shares_are_read() {
+        for (text, expected) in [
+            ("1048576", Some(1 << 20)),
+            ("512Ki", Some(512 << 10)),
+            ("1G", Some(1_000_000_000)),
+            ("", None),
+            ("Mi", None),
+            ("99999999999Ti", None),
+        ] {
+            assert_eq!(size(text), expected, "{text}");
+        }
+        assert_eq!(memory_of("50%", 1000), Some(500));
+        assert_eq!(memory_of("0%", 1000), None);
+        assert_eq!(memory_of("1Ki", 1000), Some(1024));
+    }
+
+    #[test]
+    fn a_resource_may_change_the_default_of_what_a_bus_brings() {
+        let parameter = |name: &str, default: Option<&str>| Parameter {
+            name: name.to_owned(),
+            description: String::new(),
+            default: default.map(str::to_owned),
+        };
+        let own = [parameter("a", Some("1")), parameter("b", None)];
+        let all = declared(&own, &[parameter("a", Some("2")), parameter("c", None)]);
+        let names: Vec<_> = all
+            .iter()
+            .map(|p| (p.name.as_str(), p.default.as_deref()))
+            .collect();
+        assert_eq!(names, [("a", Some("2")), ("c", None), ("b", None)]);
+    }
+}
