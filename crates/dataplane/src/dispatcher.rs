@@ -19,13 +19,16 @@ mod request;
 mod state;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     rc::Rc,
     sync::Arc,
 };
 
-use busway_core::{BusRef, SubscriptionRef, routes::SubscriptionRoute};
+use busway_core::{
+    BusRef, Routes, SubscriptionRef,
+    routes::{ChannelRoute, SubscriptionRoute},
+};
 use tokio::{select, task::JoinSet};
 
 pub use alone::{DispatchDefaults, DispatchError, MessageDispatcher};
@@ -48,6 +51,9 @@ struct Running {
 struct Manager {
     shard: usize,
     shared: Arc<Shared>,
+    /// The snapshots that were applied.
+    seen: HashMap<BusRef, (Arc<Plane>, Arc<Routes>)>,
+    wanted: HashMap<Key, (Arc<Plane>, Arc<SubscriptionRoute>)>,
     running: HashMap<Key, Running>,
     tasks: JoinSet<Key>,
 }
@@ -59,6 +65,8 @@ pub(crate) async fn run(shard: usize, shared: Arc<Shared>) {
     let mut manager = Manager {
         shard,
         shared: Arc::clone(&shared),
+        seen: HashMap::new(),
+        wanted: HashMap::new(),
         running: HashMap::new(),
         tasks: JoinSet::new(),
     };
@@ -91,59 +99,105 @@ pub(crate) async fn run(shard: usize, shared: Arc<Shared>) {
 }
 
 impl Manager {
-    /// Starts, changes and stops subscriptions as the routes of every plane say.
+    /// Starts, changes and stops subscriptions as the routes of every plane say. What did not
+    /// change has kept its `Arc`, and is not looked at.
     fn apply(&mut self) {
-        let wanted = self.wanted();
-        for (key, running) in &mut self.running {
-            let stays = wanted.get(key).is_some_and(|(plane, route)| {
-                route.uid == running.route.uid && Arc::ptr_eq(plane, &running.subscription.plane)
-            });
-            if !stays && !running.stopping {
-                running.stopping = true;
-                running.subscription.order(|orders| orders.stop = true);
+        let planes = self.shared.planes.load_full();
+        let before = std::mem::take(&mut self.seen);
+        for (name, (plane, routes)) in &before {
+            if !planes.iter().any(|new| Arc::ptr_eq(new, plane)) {
+                for route in routes.subscriptions() {
+                    self.drop_route(name, route);
+                }
             }
         }
-        for (key, (plane, route)) in wanted {
-            match self.running.entry(key) {
-                Entry::Vacant(place) => {
-                    let world = self.shared.world.clone();
-                    let subscription =
-                        Subscription::new(Arc::clone(&route), plane, self.shard, world);
-                    let (key, driven) = (place.key().clone(), Rc::clone(&subscription));
-                    self.tasks.spawn_local(async move {
-                        driver::run(driven).await;
-                        key
-                    });
-                    place.insert(Running {
-                        subscription,
-                        route,
-                        stopping: false,
-                    });
+        let nothing = Arc::new(Routes::default());
+        for plane in planes.iter() {
+            let old = before.get(&plane.name);
+            let old = old.filter(|(known, _)| Arc::ptr_eq(known, plane));
+            let old = old.map_or(&nothing, |(_, routes)| routes);
+            let new = plane.routes();
+            self.apply_changes(plane, old, &new);
+            self.seen
+                .insert(plane.name.clone(), (Arc::clone(plane), new));
+        }
+    }
+
+    fn apply_changes(&mut self, plane: &Arc<Plane>, old: &Routes, new: &Routes) {
+        let same = |a: Option<&Arc<ChannelRoute>>, b| a.is_some_and(|a| Arc::ptr_eq(a, b));
+        // First what goes: a subscription may come back on another channel.
+        for (name, channel) in &old.channels {
+            let now = new.channels.get(name);
+            if same(now, channel) {
+                continue;
+            }
+            let stays: HashSet<_> = now
+                .iter()
+                .flat_map(|channel| &channel.subscriptions)
+                .map(|route| &route.subscription)
+                .collect();
+            for route in &channel.subscriptions {
+                if !stays.contains(&route.subscription) {
+                    self.drop_route(&plane.name, route);
                 }
-                Entry::Occupied(mut place) => {
-                    let running = place.get_mut();
-                    if !running.stopping && !Arc::ptr_eq(&running.route, &route) {
-                        running.route = Arc::clone(&route);
-                        running
-                            .subscription
-                            .order(|orders| orders.route = Some(route));
-                    }
+            }
+        }
+        for (name, channel) in &new.channels {
+            if !same(old.channels.get(name), channel) {
+                for route in &channel.subscriptions {
+                    self.set_route(plane, route);
                 }
             }
         }
     }
 
-    fn wanted(&self) -> HashMap<Key, (Arc<Plane>, Arc<SubscriptionRoute>)> {
-        let mut wanted = HashMap::new();
-        for plane in self.shared.planes.load().iter() {
-            for route in plane.routes().subscriptions() {
-                if self.is_ours(&route.subscription) {
-                    let key = (plane.name.clone(), route.subscription.clone());
-                    wanted.insert(key, (Arc::clone(plane), Arc::clone(route)));
-                }
-            }
+    fn drop_route(&mut self, bus: &BusRef, route: &SubscriptionRoute) {
+        let key = (bus.clone(), route.subscription.clone());
+        self.wanted.remove(&key);
+        if let Some(running) = self.running.get_mut(&key) {
+            running.stop();
         }
-        wanted
+    }
+
+    fn set_route(&mut self, plane: &Arc<Plane>, route: &Arc<SubscriptionRoute>) {
+        if !self.is_ours(&route.subscription) {
+            return;
+        }
+        let key = (plane.name.clone(), route.subscription.clone());
+        let wanted = (Arc::clone(plane), Arc::clone(route));
+        self.wanted.insert(key.clone(), wanted);
+        let Some(running) = self.running.get_mut(&key) else {
+            return self.start(key);
+        };
+        if route.uid != running.route.uid || !Arc::ptr_eq(plane, &running.subscription.plane) {
+            running.stop();
+        } else if !running.stopping && !Arc::ptr_eq(&running.route, route) {
+            running.route = Arc::clone(route);
+            let route = Arc::clone(route);
+            running
+                .subscription
+                .order(|orders| orders.route = Some(route));
+        }
+    }
+
+    /// Starts what is wanted by this name, if something is.
+    fn start(&mut self, key: Key) {
+        let Some((plane, route)) = self.wanted.get(&key).cloned() else {
+            return;
+        };
+        let world = self.shared.world.clone();
+        let subscription = Subscription::new(Arc::clone(&route), plane, self.shard, world);
+        let (driven, name) = (Rc::clone(&subscription), key.clone());
+        self.tasks.spawn_local(async move {
+            driver::run(driven).await;
+            name
+        });
+        let running = Running {
+            subscription,
+            route,
+            stopping: false,
+        };
+        self.running.insert(key, running);
     }
 
     fn is_ours(&self, subscription: &SubscriptionRef) -> bool {
@@ -155,18 +209,20 @@ impl Manager {
 
     /// A subscription has stopped: one of the same name may begin.
     fn ended(&mut self, ended: Result<Key, tokio::task::JoinError>) {
-        match ended {
-            Ok(key) => {
-                if let Some(running) = self.running.remove(&key) {
-                    running.subscription.plane.forget_health(&running.route.uid);
-                }
-            }
-            // A panic: that it was ours is known by nobody else having ended.
-            Err(error) => {
-                tracing::error!(%error, "a subscription's task has ended; it is started anew");
-                self.running
-                    .retain(|_, running| Rc::strong_count(&running.subscription) > 1);
-            }
+        // It catches its own panics, and nobody aborts it.
+        let Ok(key) = ended else { return };
+        if let Some(running) = self.running.remove(&key) {
+            running.subscription.plane.forget_health(&running.route.uid);
+        }
+        self.start(key);
+    }
+}
+
+impl Running {
+    fn stop(&mut self) {
+        if !self.stopping {
+            self.stopping = true;
+            self.subscription.order(|orders| orders.stop = true);
         }
     }
 }

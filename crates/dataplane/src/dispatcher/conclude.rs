@@ -46,10 +46,8 @@ impl Subscription {
         }
         let asked = self.asked_to_wait(&ended);
         let looped = is_loop(job.stage, &ended);
-        job.last = Some(Failed {
-            outcome: ended.outcome,
-            body: ended.answer.map(|answer| answer.body).unwrap_or_default(),
-        });
+        let body = ended.answer.map(|answer| answer.body);
+        job.last = Some(Failed::new(ended.outcome, &body.unwrap_or_default()));
         if looped {
             return self.fail(job, Cause::HopLimit);
         }

@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    panic::AssertUnwindSafe,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -13,8 +14,8 @@ use busway_core::{
     routes::{Flow, SubscriptionRoute},
     serving::DataPlane as _,
 };
-use futures::{StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
-use tokio::time::Instant;
+use futures::{FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
+use tokio::time::{Instant, sleep};
 
 use super::{
     alarm::Alarm,
@@ -36,6 +37,9 @@ const CONSUME_AGAIN: Duration = Duration::from_millis(200);
 const CONSUME_AGAIN_AT_MOST: Duration = Duration::from_secs(30);
 /// How often a bus in memory is asked whether it is empty, while the process leaves.
 const LOOK_EMPTY: Duration = Duration::from_millis(50);
+
+/// How long a subscription rests whose task panicked, so that a bug does not become a busy loop.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// Where the stream is.
 enum Source {
@@ -75,7 +79,8 @@ pub(super) async fn run(subscription: Rc<Subscription>) {
         subscription: Rc::clone(&subscription),
     };
     driver.held();
-    poll_fn(|cx| driver.poll(cx)).await;
+    let driven = AssertUnwindSafe(poll_fn(|cx| driver.poll(cx)));
+    let panicked = driven.catch_unwind().await.is_err();
     // Nothing of it is left: attempts end, what they held goes back, then the stream.
     let mut lanes = std::mem::take(&mut *subscription.lanes.borrow_mut());
     lanes.shutdown().await;
@@ -88,6 +93,10 @@ pub(super) async fn run(subscription: Rc<Subscription>) {
         .plane
         .loaded()
         .remove(&subscription.route().uid);
+    if panicked {
+        tracing::error!(subscription = %subscription.name, "a bug ended a subscription; it is started anew");
+        sleep(AFTER_PANIC).await;
+    }
 }
 
 fn part(whole: Duration, random: u64) -> Duration {
@@ -141,10 +150,12 @@ impl Driver {
         let mode = match before {
             Mode::Draining | Mode::Emptying => return,
             _ if !running => Mode::Holding,
-            Mode::Running if new_credit => Mode::Reopening,
             Mode::Reopening => Mode::Reopening,
-            // What still runs from before the pause belongs to the old stream.
-            Mode::Holding if !matches!(self.source, Source::Closed(_)) => Mode::Reopening,
+            Mode::Holding | Mode::Running
+                if new_credit && !matches!(self.source, Source::Closed(_)) =>
+            {
+                Mode::Reopening
+            }
             Mode::Holding | Mode::Running => Mode::Running,
         };
         self.enter(mode);

@@ -4,7 +4,7 @@ use busway_core::{
     bus::Settle,
     outcome::{Cause, Outcome},
 };
-use busway_message::{Message, names::BUSWAY_ID};
+use busway_message::{Message, dead_letter::MAX_ERROR_DATA, names::BUSWAY_ID};
 use bytes::Bytes;
 
 use crate::{
@@ -44,6 +44,18 @@ impl Job {
 pub(super) struct Failed {
     pub(super) outcome: Outcome,
     pub(super) body: Bytes,
+}
+
+impl Failed {
+    /// Copies what a dead letter repeats: a slice would hold the whole answer for as long as the
+    /// message waits.
+    pub(super) fn new(outcome: Outcome, body: &[u8]) -> Self {
+        let told = body.get(..MAX_ERROR_DATA).unwrap_or(body);
+        Self {
+            outcome,
+            body: Bytes::copy_from_slice(told),
+        }
+    }
 }
 
 /// How many messages a subscription holds unsettled.

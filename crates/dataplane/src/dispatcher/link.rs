@@ -52,7 +52,7 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// Whether there was more than [`Wanted::read`].
+    /// Whether there was more than [`Wanted::keep`].
     pub(super) cut: bool,
 }
 
@@ -198,7 +198,7 @@ impl Link {
         } else {
             rest.freeze()
         };
-        Some((bytes, seen > wanted.read))
+        Some((bytes, seen > wanted.keep))
     }
 }
 

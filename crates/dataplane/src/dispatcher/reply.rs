@@ -41,8 +41,7 @@ pub(super) fn of(message: &Message, ended: Ended, keep: &KeepHeaders) -> Reply {
         return Reply::None;
     }
     if answer.cut {
-        let body = answer.body;
-        return Reply::TooLarge(Failed { outcome, body });
+        return Reply::TooLarge(Failed::new(outcome, &answer.body));
     }
     Reply::Message(correlated(hops::with_hop_of(reply, message), message))
 }
