@@ -31,7 +31,7 @@ const NOBODY_ASKED: &str = "replicas not known yet";
 pub struct FollowedPeers {
     shared: Arc<Shared>,
     shutdown: CancellationToken,
-    following: Option<JoinHandle<()>>,
+    following: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Shared {
@@ -89,14 +89,19 @@ impl FollowedPeers {
         Self {
             shared,
             shutdown,
-            following: Some(tokio::spawn(task)),
+            following: Mutex::new(Some(tokio::spawn(task))),
         }
     }
 
     /// Ends the task and waits for it.
-    pub async fn close(mut self) {
+    pub async fn close(&self) {
         self.shutdown.cancel();
-        if let Some(following) = self.following.take()
+        let following = self
+            .following
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(following) = following
             && let Err(error) = following.await
         {
             tracing::error!(%error, "following the replicas did not end by itself");

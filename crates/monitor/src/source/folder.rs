@@ -98,7 +98,7 @@ pub struct FolderSource {
     leads: latest::Sender<bool>,
     notes: Mutex<VecDeque<RecordedNote>>,
     shutdown: CancellationToken,
-    looking: Option<JoinHandle<()>>,
+    looking: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Shared {
@@ -148,7 +148,7 @@ impl FolderSource {
             leads: latest::Sender::new(true),
             notes: Mutex::default(),
             shutdown,
-            looking: Some(looking),
+            looking: Mutex::new(Some(looking)),
         })
     }
 
@@ -175,9 +175,14 @@ impl FolderSource {
     }
 
     /// Stops looking, after the last state is on disk.
-    pub async fn close(mut self) {
+    pub async fn close(&self) {
         self.shutdown.cancel();
-        if let Some(looking) = self.looking.take()
+        let looking = self
+            .looking
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(looking) = looking
             && let Err(error) = looking.await
         {
             tracing::error!(%error, "the folder's task did not end by itself");

@@ -3,7 +3,11 @@
 mod errors;
 mod notes;
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use busway_api::{Bus, Channel, ClusterBus, Subscription};
@@ -65,7 +69,7 @@ pub struct KubeSource {
     leads: watch::Receiver<bool>,
     notes: Notes,
     shutdown: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for KubeSource {
@@ -96,18 +100,22 @@ impl KubeSource {
             leads,
             notes,
             shutdown,
-            tasks: vec![electing, recording],
+            tasks: Mutex::new(vec![electing, recording]),
         }
     }
 
     /// Ends the tasks, after the Lease was given back, and waits for them. Watches handed out end with their owners.
-    pub async fn close(mut self) {
+    pub async fn close(&self) {
         self.shutdown.cancel();
-        for task in std::mem::take(&mut self.tasks) {
+        for task in self.take_tasks() {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task of the source did not end by itself");
             }
         }
+    }
+
+    fn take_tasks(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Events that were dropped because the API server did not take them fast enough, or at all.
