@@ -54,7 +54,7 @@ impl Spread {
     }
 }
 
-/// `median (min–max)`; one number where all rounds agree. The alternate form has no decimals.
+/// `median (min–max)`, with as many decimals as the precision says; one number where all rounds agree.
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let decimals = f.precision().unwrap_or(2);
