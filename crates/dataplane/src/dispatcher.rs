@@ -185,8 +185,7 @@ impl Manager {
         let Some((plane, route)) = self.wanted.get(&key).cloned() else {
             return;
         };
-        let world = self.shared.world.clone();
-        let subscription = Subscription::new(Arc::clone(&route), plane, self.shard, world);
+        let subscription = Subscription::new(Arc::clone(&route), plane, self.shard, &self.shared);
         let (driven, name) = (Rc::clone(&subscription), key.clone());
         self.tasks.spawn_local(async move {
             driver::run(driven).await;

@@ -4,7 +4,10 @@ use std::{
     io,
     net::SocketAddr,
     num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -57,6 +60,21 @@ pub(crate) enum Phase {
     Stopped,
 }
 
+/// How many connections this process has, against `limits.connections`.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    /// Of senders.
+    pub(crate) senders: AtomicUsize,
+    /// To subscribers, reply targets and sinks.
+    pub(crate) lanes: AtomicUsize,
+}
+
+impl Connections {
+    pub(crate) fn count(&self) -> usize {
+        self.senders.load(Ordering::Relaxed) + self.lanes.load(Ordering::Relaxed)
+    }
+}
+
 /// What every shard shares.
 pub(crate) struct Shared {
     pub(crate) world: World,
@@ -65,8 +83,7 @@ pub(crate) struct Shared {
     pub(crate) planes: ArcSwap<Vec<Arc<Plane>>>,
     pub(crate) changed: Arc<watch::Sender<u64>>,
     pub(crate) phase: watch::Sender<Phase>,
-    /// Connections of senders that are open.
-    pub(crate) connections: AtomicUsize,
+    pub(crate) connections: Arc<Connections>,
     pub(crate) shards: usize,
     /// What takes messages instead of the planes.
     pub(crate) inbox: Option<Arc<dyn Inbox>>,
@@ -154,7 +171,7 @@ impl DataPlane {
                 planes: ArcSwap::default(),
                 changed: Arc::new(watch::Sender::new(0)),
                 phase: watch::Sender::new(Phase::Serving),
-                connections: AtomicUsize::new(0),
+                connections: Arc::default(),
                 shards,
                 inbox,
             }),

@@ -102,7 +102,7 @@ struct Open {
 impl Open {
     fn new(shared: &Arc<Shared>) -> Self {
         Self {
-            count: shared.connections.fetch_add(1, Ordering::Relaxed) + 1,
+            count: shared.connections.senders.fetch_add(1, Ordering::Relaxed) + 1,
             shared: Arc::clone(shared),
         }
     }
@@ -110,7 +110,10 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.shared
+            .connections
+            .senders
+            .fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -14,6 +14,7 @@ mod it {
     pub mod harness;
     pub mod isolation;
     pub mod lifecycle;
+    pub mod observed;
     pub mod outcomes;
     pub mod receive;
     pub mod receive_limits;

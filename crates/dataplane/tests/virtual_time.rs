@@ -23,7 +23,7 @@ use busway_core::{
     world::Clock,
 };
 use busway_dataplane::{
-    DataPlane, Network, Settings, World,
+    DataPlane, Network, Plane, Settings, World,
     connect::{BoxIo, Connect, Resolve, Trust},
 };
 use busway_message::Message;
@@ -138,6 +138,7 @@ const NAME: &str = "shop/s";
 struct Run {
     bus: FakeBus,
     dataplane: DataPlane,
+    plane: Arc<Plane>,
     pipes: Pipes,
     name: SubscriptionRef,
 }
@@ -193,6 +194,7 @@ async fn run<Fut: Future<Output = ()>>(
             with(Run {
                 bus,
                 dataplane,
+                plane,
                 pipes,
                 name,
             })
@@ -345,6 +347,8 @@ async fn while_a_message_is_held_the_bus_hears_of_it_every_twenty_seconds() {
                 .filter(|call| **call == Call::Extended(0))
                 .count();
             assert!((4..=5).contains(&kept), "{calls:?}");
+            let health = run.plane.health(&Uid::new("s")).unwrap();
+            assert_eq!(health.backlog.map(|backlog| backlog.count), Some(1));
         },
     )
     .await;

@@ -1,6 +1,6 @@
 //! A lane: a long-lived task with one connection, which makes one attempt after the other.
 
-use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
+use std::{future::poll_fn, rc::Rc, sync::atomic::Ordering, task::Poll, time::Duration};
 
 use busway_core::{
     address::Destination,
@@ -46,6 +46,8 @@ struct Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
+        let lanes = &self.subscription.connections.lanes;
+        lanes.fetch_sub(1, Ordering::Relaxed);
         let outlet = self.subscription.outlet(self.stage);
         // A lane that is aborted leaves its job to be handed back.
         drop(outlet.take(self.number));
@@ -57,6 +59,8 @@ impl Drop for Lane {
 /// Makes attempts until there is nothing to do for a while, or fewer lanes are wanted.
 pub(super) async fn run(subscription: Rc<Subscription>, stage: Stage, number: usize) {
     let _up = Up::new(&subscription.counts, Family::Lanes, 0);
+    let lanes = &subscription.connections.lanes;
+    lanes.fetch_add(1, Ordering::Relaxed);
     let mut lane = Lane {
         subscription,
         stage,

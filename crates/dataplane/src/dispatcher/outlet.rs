@@ -111,6 +111,10 @@ impl Outlet {
         !self.due.borrow().is_empty()
     }
 
+    pub(super) fn has_lane(&self) -> bool {
+        self.lanes.borrow().contains(&true)
+    }
+
     pub(super) fn sending(&self) -> usize {
         self.sending.borrow().iter().flatten().count()
     }

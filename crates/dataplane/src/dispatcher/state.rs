@@ -26,7 +26,13 @@ use super::{
     outlet::Outlet,
     request::Named,
 };
-use crate::{metrics::Counts, observer::Stage, plane::Plane, world::World};
+use crate::{
+    handle::{Connections, Shared},
+    metrics::Counts,
+    observer::Stage,
+    plane::Plane,
+    world::World,
+};
 
 /// Whether attempts are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +76,7 @@ pub(super) struct Subscription {
     /// Lanes ended since the driver looked.
     pub(super) lanes_ended: Cell<bool>,
     pub(super) dropped: super::dead_letter::Dropped,
+    pub(super) connections: Arc<Connections>,
     route: RefCell<Arc<SubscriptionRoute>>,
     outlets: [Outlet; 3],
     driver: RefCell<Option<Waker>>,
@@ -80,7 +87,7 @@ impl Subscription {
         route: Arc<SubscriptionRoute>,
         plane: Arc<Plane>,
         shard: usize,
-        world: World,
+        shared: &Shared,
     ) -> Rc<Self> {
         let counts = plane.counts(shard);
         Rc::new(Self {
@@ -101,7 +108,8 @@ impl Subscription {
             route: RefCell::new(route),
             outlets: Default::default(),
             driver: RefCell::new(None),
-            world,
+            world: shared.world.clone(),
+            connections: Arc::clone(&shared.connections),
             plane,
             counts,
         })
@@ -220,10 +228,15 @@ impl Subscription {
         self.wake();
     }
 
-    /// Wakes or starts a lane, within the bound.
+    /// Wakes or starts a lane, within its bound and that of the process; the first of a stage is
+    /// started in any case.
     pub(super) fn staff(self: &Rc<Self>, stage: Stage) {
         let outlet = self.outlet(stage);
         if !self.takes(stage) || outlet.wake_one() {
+            return;
+        }
+        let most = self.plane.peek().receiver.max_connections;
+        if self.connections.count() >= most && outlet.has_lane() {
             return;
         }
         if let Some(number) = outlet.new_lane(self.lane_bound()) {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use busway_dataplane::{Network, Settings, World};
 use busway_testkit::{
     fakes::{Call, FakeBus},
     subscriber::{Answer, Manner, Misbehaving, Subscriber},
+    wait::until,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -127,4 +129,35 @@ async fn requests_in_flight_are_answered_and_idle_connections_closed() {
     );
     assert_eq!(drained.await.unwrap().lost, 0);
     assert_eq!(h.bus.published().len(), 2);
+}
+
+#[tokio::test]
+async fn as_a_lame_duck_it_still_accepts_and_says_that_it_leaves() {
+    let settings = Settings {
+        lame_duck: Duration::from_millis(500),
+        ..Settings::default()
+    };
+    let h = Harness::set(FakeBus::new(), World::new(Network::system()), settings);
+    h.publish();
+    assert!(h.dataplane.is_ready());
+    let dataplane = h.dataplane.clone();
+    let drained = tokio::spawn(async move { dataplane.drain(GRACE).await });
+    until("it is no longer ready", GRACE, || async {
+        if h.dataplane.is_ready() {
+            Err("it is")
+        } else {
+            Ok(())
+        }
+    })
+    .await
+    .unwrap();
+    // Without `connection: close` of its own.
+    let text = b"POST /shop/orders HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
+    let response = h.raw(text).await;
+    assert_eq!(
+        (response.status, response.header("connection")),
+        (202, "close")
+    );
+    drained.await.unwrap();
+    assert!(TcpStream::connect(h.address()).await.is_err());
 }

@@ -76,9 +76,13 @@ impl Harness {
     }
 
     pub fn unloaded(bus: FakeBus, world: World) -> Self {
+        Self::set(bus, world, Settings::default())
+    }
+
+    pub fn set(bus: FakeBus, world: World, settings: Settings) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let shards = NonZeroUsize::new(2).unwrap();
-        let dataplane = DataPlane::start(any, shards, Settings::default(), world).unwrap();
+        let dataplane = DataPlane::start(any, shards, settings, world).unwrap();
         let name = BusRef::parse("memory").unwrap();
         let plane = dataplane.add(&name, Arc::new(bus.clone()));
         Self {
