@@ -12,6 +12,7 @@ pub mod process;
 pub mod resources;
 pub mod runner;
 pub mod signals;
+pub mod store;
 pub mod telemetry;
 
 pub use args::DispatcherArgs;

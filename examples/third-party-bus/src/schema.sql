@@ -1,3 +1,4 @@
+PRAGMA busy_timeout = 5000;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
@@ -14,8 +15,7 @@ CREATE INDEX IF NOT EXISTS subscriptions_of ON subscriptions (channel);
 CREATE TABLE IF NOT EXISTS queue (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   sub INTEGER NOT NULL REFERENCES subscriptions (id) ON DELETE CASCADE,
-  headers BLOB NOT NULL,
-  body BLOB NOT NULL,
+  message BLOB NOT NULL,
   size INTEGER NOT NULL,
   accepted INTEGER NOT NULL,
   due INTEGER NOT NULL DEFAULT 0,
@@ -28,8 +28,7 @@ CREATE INDEX IF NOT EXISTS queue_held ON queue (holder, held_until) WHERE holder
 CREATE TABLE IF NOT EXISTS dead (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   sub INTEGER NOT NULL REFERENCES subscriptions (id) ON DELETE CASCADE,
-  headers BLOB NOT NULL,
-  body BLOB NOT NULL,
+  message BLOB NOT NULL,
   stored INTEGER NOT NULL,
   cause TEXT NOT NULL
 );

@@ -12,4 +12,4 @@ WHERE id = (
   SELECT next.id FROM next, held
   WHERE held.messages = 0 OR (held.messages < :messages AND held.bytes + next.size <= :bytes)
 )
-RETURNING id, headers, body, accepted, attempts;
+RETURNING id, message, accepted, attempts;

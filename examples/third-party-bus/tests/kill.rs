@@ -54,10 +54,7 @@ async fn open(file: &Path) -> Arc<SqliteBus> {
 }
 
 fn credit(messages: usize) -> Credit {
-    Credit {
-        messages,
-        bytes: 1 << 20,
-    }
+    Credit { messages, bytes: 1 << 20 }
 }
 
 /// Says each thing before and after it is done, one line each, until it is killed.
