@@ -48,6 +48,12 @@ pub trait Subject: Send + Sync + 'static {
     /// # Errors
     /// When the engine cannot be started or reached.
     async fn open(&self) -> anyhow::Result<Arc<dyn Bus>>;
+
+    /// How long a message may take to come: longer than the time after which the engine takes a
+    /// holder for dead.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(30)
+    }
 }
 
 /// What a case comes to: an error says which guarantee does not hold.

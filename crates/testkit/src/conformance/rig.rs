@@ -20,9 +20,6 @@ use futures::StreamExt as _;
 
 use super::{Subject, Verdict};
 
-/// How long a message may take to come. Longer than any lease that a subject of a test has.
-const DEADLINE: Duration = Duration::from_secs(30);
-
 /// How long nothing must come for "nothing comes".
 const QUIET: Duration = Duration::from_millis(300);
 
@@ -122,7 +119,10 @@ impl Rig {
         let name = subscription_ref(subscription);
         let deliveries = self.bus.consume(&name, credit).await;
         let deliveries = deliveries.with_context(|| format!("consume {name}"))?;
-        Ok(Consumer { deliveries })
+        Ok(Consumer {
+            deliveries,
+            patience: self.subject.patience(),
+        })
     }
 
     /// Fails unless exactly these messages come to a subscription, in any order; settles them.
@@ -152,6 +152,7 @@ impl Rig {
 /// A consumer with deadlines.
 pub struct Consumer {
     deliveries: Deliveries,
+    patience: Duration,
 }
 
 impl Consumer {
@@ -160,7 +161,7 @@ impl Consumer {
     /// # Errors
     /// When none comes in time, it fails, or the stream ends.
     pub async fn next(&mut self) -> anyhow::Result<Delivery> {
-        match tokio::time::timeout(DEADLINE, self.deliveries.next()).await {
+        match tokio::time::timeout(self.patience, self.deliveries.next()).await {
             Ok(Some(Ok(delivery))) => {
                 ensure!(
                     delivery.fate == Fate::Deliver,
@@ -172,7 +173,7 @@ impl Consumer {
             }
             Ok(Some(Err(error))) => Err(error).context("the stream failed"),
             Ok(None) => bail!("the stream ended"),
-            Err(_) => bail!("no message came within {DEADLINE:?}"),
+            Err(_) => bail!("no message came within {:?}", self.patience),
         }
     }
 
@@ -199,10 +200,10 @@ impl Consumer {
     /// Waits until the stream ends, with or without an error.
     pub(super) async fn ends(&mut self) -> Verdict {
         loop {
-            match tokio::time::timeout(DEADLINE, self.deliveries.next()).await {
+            match tokio::time::timeout(self.patience, self.deliveries.next()).await {
                 Ok(None | Some(Err(_))) => return Ok(()),
                 Ok(Some(Ok(delivery))) => drop(delivery),
-                Err(_) => bail!("the stream did not end within {DEADLINE:?}"),
+                Err(_) => bail!("the stream did not end within {:?}", self.patience),
             }
         }
     }
