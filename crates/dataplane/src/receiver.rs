@@ -2,6 +2,7 @@
 
 mod alone;
 mod body;
+mod compact;
 mod connection;
 mod desk;
 mod inbox;

@@ -400,7 +400,10 @@ impl Out {
         state.calls.push((self.subscription.clone(), call));
         if let Some(queue) = state.queues.get_mut(&self.subscription) {
             with(queue, entry);
-            if let Some(waker) = queue.waker.take() {
+            // A consumer is woken for messages only: it has to notice by itself what it ended.
+            if !queue.waiting.is_empty()
+                && let Some(waker) = queue.waker.take()
+            {
                 waker.wake();
             }
         }

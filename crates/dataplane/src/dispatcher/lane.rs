@@ -73,6 +73,7 @@ pub(super) async fn run(subscription: Rc<Subscription>, stage: Stage, number: us
         if let Some(job) = subscription.check(job) {
             lane.attempt(job).await;
         }
+        subscription.progressed();
     }
 }
 

@@ -186,6 +186,14 @@ impl Subscription {
             self.chores.borrow_mut().push(chore);
             self.wake();
         }
+        self.progressed();
+    }
+
+    /// Wakes the driver where it waits for what is held to end; while all runs it need not know.
+    pub(super) fn progressed(&self) {
+        if self.mode.get() != Mode::Running {
+            self.wake();
+        }
     }
 
     /// Takes what the bus gave.

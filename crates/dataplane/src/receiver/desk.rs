@@ -14,6 +14,7 @@ use hyper::body::Body;
 
 use super::{
     body::{self, Taken},
+    compact::compact,
     inbox::{Inbox, Slot},
 };
 use crate::{
@@ -146,7 +147,7 @@ impl Desk {
         id: MessageId,
     ) -> Result<(), Problem> {
         let bytes = message.body().len();
-        let message = message.with_header(BUSWAY_ID, id.header_value());
+        let message = compact(message.with_header(BUSWAY_ID, id.header_value()));
         slot.sink.publish(channel, message).await?;
         slot.count(Family::Messages, 1);
         if self.world.observer.is_some() {

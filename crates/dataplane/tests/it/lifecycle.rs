@@ -79,6 +79,16 @@ async fn a_pause_lets_running_attempts_finish_and_they_count() {
     h.wait_metric("busway_dispatcher_settled", &["Delivered"], 1)
         .await;
     h.wait_settled("s").await;
+    until("the stream is dropped", DEADLINE, || async {
+        let calls = h.bus.calls(&subscription("s"));
+        if calls.last() == Some(&Call::Closed) {
+            Ok(())
+        } else {
+            Err(format!("{calls:?}"))
+        }
+    })
+    .await
+    .unwrap();
     assert_eq!(subscriber.got().len(), 1);
 }
 
