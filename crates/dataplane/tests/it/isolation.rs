@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use busway_testkit::subscriber::{Answer, Manner, Misbehaving, Subscriber};
 
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+};
+
 use super::harness::Harness;
 
 const HEALTHY: usize = 18;
@@ -42,4 +48,55 @@ async fn of_twenty_one_hangs_and_one_fails_and_the_rest_gets_each_message_once()
     }
     h.wait_settled("fails").await;
     assert_eq!(fails.got().len(), MESSAGES * 4);
+}
+
+const SENDERS: usize = 20;
+const EACH: usize = 100;
+
+#[tokio::test]
+async fn many_senders_on_kept_connections_reach_every_subscription_once() {
+    let h = Harness::start();
+    let mut subscribers = Vec::new();
+    for name in ["a", "b", "c"] {
+        let subscriber = Subscriber::start().await.unwrap();
+        h.serve(h.route(name, &subscriber.url())).await;
+        subscribers.push(subscriber);
+    }
+    let mut senders = JoinSet::new();
+    for sender in 0..SENDERS {
+        let address = h.address();
+        senders.spawn(async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            for number in 0..EACH {
+                let body = format!("{:05}", sender * EACH + number);
+                let head = "POST /shop/orders HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n";
+                stream
+                    .write_all(format!("{head}{body}").as_bytes())
+                    .await
+                    .unwrap();
+                let mut answer = Vec::new();
+                while !answer.ends_with(b"\r\n\r\n") {
+                    answer.push(stream.read_u8().await.unwrap());
+                }
+                assert!(answer.starts_with(b"HTTP/1.1 202"));
+            }
+        });
+    }
+    while let Some(sent) = senders.join_next().await {
+        sent.unwrap();
+    }
+    for subscriber in &subscribers {
+        let got = subscriber.wait_for(SENDERS * EACH).await.unwrap();
+        let mut numbers: Vec<usize> = got
+            .iter()
+            .map(|got| String::from_utf8_lossy(&got.body).parse().unwrap())
+            .collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..SENDERS * EACH).collect::<Vec<_>>());
+    }
+    let settled = u64::try_from(SENDERS * EACH * 3).unwrap();
+    h.wait_metric("busway_dispatcher_settled", &["Delivered"], settled)
+        .await;
+    assert_eq!(h.metric("busway_dispatcher_unsettled", &[]), 0);
+    assert_eq!(h.metric("busway_receiver_connections_opened", &[]), 20);
 }

@@ -34,6 +34,18 @@ async fn a_body_over_the_limit_is_refused_before_it_is_read() {
 }
 
 #[tokio::test]
+async fn a_body_of_exactly_the_limit_arrives_whole() {
+    let h = Harness::start();
+    let body: String = ('a'..='z').cycle().take(1024 * 1024).collect();
+    assert_eq!(h.post("/shop/orders", &[], &body).await.status, 202);
+    let (_, message) = h.bus.published().pop().unwrap();
+    assert!(message.body() == body.as_bytes());
+    let response = h.post("/shop/orders", &[], &format!("{body}a")).await;
+    assert_eq!(response.status, 413);
+    assert!(response.body.contains("1048576 bytes"), "{}", response.body);
+}
+
+#[tokio::test]
 async fn a_sender_that_goes_on_sending_still_gets_its_413() {
     let h = bounded(|s| s.max_body = 1000);
     let mut stream = TcpStream::connect(h.address()).await.unwrap();
