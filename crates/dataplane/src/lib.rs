@@ -3,6 +3,7 @@
 pub mod connect;
 pub mod listen;
 pub mod observer;
+mod quiet;
 mod world;
 
 pub mod metrics;

@@ -29,6 +29,7 @@ use crate::{
     listen::Accept,
     metrics::{Family, Up},
     problem::Problem,
+    quiet::Quiet,
 };
 
 /// How long accepting rests after it failed, which means that the process is out of descriptors.
@@ -46,6 +47,7 @@ pub(crate) async fn run(shard: usize, shared: Arc<Shared>, mut accept: Box<dyn A
         counts: Arc::clone(&counts),
         budget: shared.settings.budget.clone(),
         cluster_domain: shared.settings.cluster_domain.clone(),
+        publish_failed: Quiet::default(),
     });
     let leaving = CancellationToken::new();
     let mut phase = shared.phase.subscribe();

@@ -1,6 +1,6 @@
 //! Where a message goes that cannot be delivered: the sink, else the bus's store, else the log.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use busway_core::{
     bus::BusError,
@@ -10,7 +10,6 @@ use busway_message::{
     dead_letter::{self, ErrorInfo},
     hops,
 };
-use tokio::time::Instant;
 
 use super::{
     conclude::note,
@@ -23,8 +22,6 @@ use crate::observer::{Event, Stage};
 const STORE_AGAIN: Duration = Duration::from_millis(500);
 /// The longest such rest.
 const STORE_AGAIN_AT_MOST: Duration = Duration::from_secs(30);
-/// How often a dropped message is logged, per subscription; the metric counts each.
-const LOG_EVERY: Duration = Duration::from_secs(10);
 
 impl Subscription {
     /// Ends the attempts of a job's stage: to the dead letter with it.
@@ -89,7 +86,7 @@ impl Subscription {
                 match this.plane.bus.dead_letter(&this.name, message, cause).await {
                     Ok(()) => return this.finish(job, Settled::DeadLettered(cause)),
                     Err(BusError::Unsupported(_)) => {
-                        this.dropped.log(&this, &job, cause);
+                        this.log_dropped(&job, cause);
                         return this.finish(job, Settled::Dropped(cause));
                     }
                     Err(error) => note(&this.counts, "dead_letter", Err(error)),
@@ -105,32 +102,16 @@ impl Subscription {
     }
 }
 
-/// Logs dropped messages, but not each of a flood.
-#[derive(Default)]
-pub(super) struct Dropped {
-    logged: Cell<Option<Instant>>,
-    silent: Cell<u64>,
-}
-
-impl Dropped {
-    fn log(&self, subscription: &Subscription, job: &Job, cause: Cause) {
-        let now = Instant::now();
-        if self
-            .logged
-            .get()
-            .is_some_and(|logged| now.saturating_duration_since(logged) < LOG_EVERY)
-        {
-            self.silent.set(self.silent.get() + 1);
-            return;
+impl Subscription {
+    fn log_dropped(&self, job: &Job, cause: Cause) {
+        if let Some(more) = self.dropped.allow() {
+            tracing::warn!(
+                subscription = %self.name,
+                message = job.id(),
+                cause = cause.reason(),
+                more,
+                "dropped: no dead-letter sink took it, and the bus has no store"
+            );
         }
-        self.logged.set(Some(now));
-        let more = self.silent.take();
-        tracing::warn!(
-            subscription = %subscription.name,
-            message = job.id(),
-            cause = cause.reason(),
-            more,
-            "dropped: no dead-letter sink took it, and the bus has no store"
-        );
     }
 }

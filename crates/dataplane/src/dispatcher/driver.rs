@@ -304,6 +304,11 @@ impl Driver {
     /// The stream ended, or could not be opened: again after a rest.
     fn failed(&mut self, cx: &mut Context<'_>, result: Result<(), BusError>) {
         let subscription = Rc::clone(&self.subscription);
+        if let Err(error) = &result
+            && let Some(more) = subscription.stream_failed.allow()
+        {
+            tracing::warn!(subscription = %subscription.name, %error, more, "its messages cannot be consumed; trying again");
+        }
         note(&subscription.counts, "consume", result);
         let rest = CONSUME_AGAIN
             .saturating_mul(1u32.checked_shl(self.failures).unwrap_or(u32::MAX))

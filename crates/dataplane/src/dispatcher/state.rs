@@ -31,6 +31,7 @@ use crate::{
     metrics::Counts,
     observer::Stage,
     plane::Plane,
+    quiet::Quiet,
     world::World,
 };
 
@@ -75,7 +76,10 @@ pub(super) struct Subscription {
     pub(super) lanes: RefCell<JoinSet<()>>,
     /// Lanes ended since the driver looked.
     pub(super) lanes_ended: Cell<bool>,
-    pub(super) dropped: super::dead_letter::Dropped,
+    /// For lines about messages that are dropped.
+    pub(super) dropped: Quiet,
+    /// For lines about streams that fail.
+    pub(super) stream_failed: Quiet,
     pub(super) connections: Arc<Connections>,
     route: RefCell<Arc<SubscriptionRoute>>,
     outlets: [Outlet; 3],
@@ -104,7 +108,8 @@ impl Subscription {
             chores: RefCell::default(),
             lanes: RefCell::new(JoinSet::new()),
             lanes_ended: Cell::new(false),
-            dropped: super::dead_letter::Dropped::default(),
+            dropped: Quiet::default(),
+            stream_failed: Quiet::default(),
             route: RefCell::new(route),
             outlets: Default::default(),
             driver: RefCell::new(None),

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     connect::Network, handle::DataPlane, handle::Settings, metrics::Metrics, problem::Problem,
-    world::World,
+    quiet::Quiet, world::World,
 };
 
 /// How long requests in flight may take after [`MessageReceiver::run`] was told to end: as long as
@@ -88,6 +88,7 @@ impl MessageReceiver {
                 counts: Metrics::new(1, settings.budget.clone()).process(0),
                 budget: settings.budget,
                 cluster_domain: settings.cluster_domain,
+                publish_failed: Quiet::default(),
             }),
         }
     }

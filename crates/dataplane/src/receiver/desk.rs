@@ -21,6 +21,7 @@ use crate::{
     metrics::{Counts, Family},
     observer::Event,
     problem::{ALLOWED, Problem},
+    quiet::Quiet,
     world::World,
 };
 
@@ -36,6 +37,8 @@ pub(super) struct Desk {
     pub(super) counts: Arc<Counts>,
     pub(super) budget: MemoryBudget,
     pub(super) cluster_domain: String,
+    /// For lines about messages that the bus did not take.
+    pub(super) publish_failed: Quiet,
 }
 
 impl Desk {
@@ -71,7 +74,9 @@ impl Desk {
             Problem::Publish(
                 error @ (PublishError::Unavailable { .. } | PublishError::Other(_)),
             ) => {
-                tracing::debug!(?channel, %error, "the bus refused a message");
+                if let Some(more) = self.publish_failed.allow() {
+                    tracing::warn!(?channel, %error, more, "the bus did not take a message");
+                }
             }
             _ => tracing::debug!(?channel, %problem, "refused"),
         }
@@ -178,7 +183,9 @@ impl Desk {
                 Ok(()) => {}
                 Err(first) if stored == 0 => return Err(first),
                 Err(error) => {
-                    tracing::debug!(%channel, %error, stored, events, "a batch was stored in part");
+                    if let Some(more) = self.publish_failed.allow() {
+                        tracing::warn!(%channel, %error, stored, events, more, "a batch was stored in part");
+                    }
                     return Err(Problem::HalfBatch { stored, events });
                 }
             }
