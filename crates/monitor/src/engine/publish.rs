@@ -101,14 +101,15 @@ impl Engine {
             self.routes.set_loaded();
             self.publish_at = Some(now);
         }
-        let Some(data_plane) = &self.given.data_plane else {
+        if self.publish_at.is_none_or(|at| at > now) {
             return;
-        };
-        if self.publish_at.is_some_and(|at| at <= now) {
-            self.publish_at = None;
-            if self.routes.is_dirty() {
-                data_plane.publish(self.routes.snapshot());
-            }
+        }
+        // Also without a data plane: a time that passed and stays would be due again at once, for ever.
+        self.publish_at = None;
+        if let Some(data_plane) = &self.given.data_plane
+            && self.routes.is_dirty()
+        {
+            data_plane.publish(self.routes.snapshot());
         }
     }
 

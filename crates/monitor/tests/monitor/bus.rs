@@ -15,7 +15,7 @@ use busway_core::{
 };
 
 #[derive(Clone, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     Fails(HookError),
     Panics,
     Hangs,
@@ -31,18 +31,18 @@ struct Log {
     most_at_once: usize,
 }
 
-pub struct FakeBus {
+pub(crate) struct FakeBus {
     log: Mutex<Log>,
     scope: Scope,
     hook_takes: std::time::Duration,
 }
 
 impl FakeBus {
-    pub fn new(scope: Scope) -> Arc<Self> {
+    pub(crate) fn new(scope: Scope) -> Arc<Self> {
         Self::slow(scope, std::time::Duration::ZERO)
     }
 
-    pub fn slow(scope: Scope, hook_takes: std::time::Duration) -> Arc<Self> {
+    pub(crate) fn slow(scope: Scope, hook_takes: std::time::Duration) -> Arc<Self> {
         Arc::new(Self {
             log: Mutex::default(),
             scope,
@@ -51,16 +51,16 @@ impl FakeBus {
     }
 
     /// `hook key`, in the order of their beginnings.
-    pub fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<String> {
         self.log.lock().unwrap().calls.clone()
     }
 
-    pub fn count(&self, call: &str) -> usize {
+    pub(crate) fn count(&self, call: &str) -> usize {
         self.calls().iter().filter(|c| c.starts_with(call)).count()
     }
 
     /// The next calls of `hook key` do this.
-    pub fn fault(&self, call: &str, faults: impl IntoIterator<Item = Fault>) {
+    pub(crate) fn fault(&self, call: &str, faults: impl IntoIterator<Item = Fault>) {
         let mut log = self.log.lock().unwrap();
         log.faults
             .entry(call.to_owned())
@@ -68,11 +68,11 @@ impl FakeBus {
             .extend(faults);
     }
 
-    pub fn overlaps(&self) -> Vec<String> {
+    pub(crate) fn overlaps(&self) -> Vec<String> {
         self.log.lock().unwrap().overlaps.clone()
     }
 
-    pub fn most_at_once(&self) -> usize {
+    pub(crate) fn most_at_once(&self) -> usize {
         self.log.lock().unwrap().most_at_once
     }
 

@@ -43,7 +43,7 @@ struct State {
 
 /// The cluster; a clone is another client of it.
 #[derive(Clone)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     state: Arc<Mutex<State>>,
     leads: watch::Sender<bool>,
 }
@@ -63,24 +63,24 @@ impl Cluster {
     }
 
     /// Another replica, which does not hold the Lease.
-    pub fn follower(&self) -> Self {
+    pub(crate) fn follower(&self) -> Self {
         Self {
             state: Arc::clone(&self.state),
             leads: watch::Sender::new(false),
         }
     }
 
-    pub fn lead(&self, leads: bool) {
+    pub(crate) fn lead(&self, leads: bool) {
         self.leads.send_replace(leads);
     }
 
     /// No watch tells anything, no write is taken.
-    pub fn go_away(&self) {
+    pub(crate) fn go_away(&self) {
         self.lock().away = true;
     }
 
     /// As `kubectl apply`.
-    pub fn apply(&self, kind: &str, name: &str, spec: &Value) {
+    pub(crate) fn apply(&self, kind: &str, name: &str, spec: &Value) {
         let mut state = self.lock();
         state.version += 1;
         let version = state.version;
@@ -115,7 +115,7 @@ impl Cluster {
     }
 
     /// Changes metadata, as `kubectl annotate` and `label` do.
-    pub fn edit_meta(&self, kind: &str, name: &str, edit: impl FnOnce(&mut Value)) {
+    pub(crate) fn edit_meta(&self, kind: &str, name: &str, edit: impl FnOnce(&mut Value)) {
         let mut state = self.lock();
         state.version += 1;
         let version = state.version;
@@ -125,7 +125,7 @@ impl Cluster {
         put(&mut state, id, object, version);
     }
 
-    pub fn namespace(&self, name: &str, labels: &Value) {
+    pub(crate) fn namespace(&self, name: &str, labels: &Value) {
         let mut state = self.lock();
         let object = json!({
             "apiVersion": "v1", "kind": "Namespace",
@@ -136,7 +136,7 @@ impl Cluster {
     }
 
     /// As `kubectl delete --wait=false`.
-    pub fn delete(&self, kind: &str, name: &str) {
+    pub(crate) fn delete(&self, kind: &str, name: &str) {
         let mut state = self.lock();
         state.version += 1;
         let version = state.version;
@@ -156,13 +156,13 @@ impl Cluster {
     }
 
     /// Removes it, whatever holds it: as if it had happened while nobody watched.
-    pub fn vanish_quietly(&self, kind: &str, name: &str) {
+    pub(crate) fn vanish_quietly(&self, kind: &str, name: &str) {
         let id = (kind.to_owned(), name.to_owned());
         self.lock().objects.remove(&id);
     }
 
     /// Ends and begins every watch anew, as when it expired.
-    pub fn relist(&self) {
+    pub(crate) fn relist(&self) {
         let mut state = self.lock();
         let kinds: Vec<_> = state.watchers.iter().map(|w| w.0.clone()).collect();
         for kind in kinds {
@@ -172,13 +172,13 @@ impl Cluster {
         }
     }
 
-    pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
+    pub(crate) fn get(&self, kind: &str, name: &str) -> Option<Value> {
         let id = (kind.to_owned(), name.to_owned());
         self.lock().objects.get(&id).cloned()
     }
 
     /// `status/reason` of a condition.
-    pub fn condition(&self, kind: &str, name: &str, condition: &str) -> Option<String> {
+    pub(crate) fn condition(&self, kind: &str, name: &str, condition: &str) -> Option<String> {
         let c = self.raw_condition(kind, name, condition)?;
         Some(format!(
             "{}/{}",
@@ -187,14 +187,14 @@ impl Cluster {
         ))
     }
 
-    pub fn raw_condition(&self, kind: &str, name: &str, condition: &str) -> Option<Value> {
+    pub(crate) fn raw_condition(&self, kind: &str, name: &str, condition: &str) -> Option<Value> {
         let object = self.get(kind, name)?;
         let all = object["status"]["conditions"].as_array()?;
         all.iter().find(|c| c["type"] == condition).cloned()
     }
 
     /// The statuses written for an object, oldest first.
-    pub fn writes_of(&self, kind: Kind, name: &str) -> Vec<Value> {
+    pub(crate) fn writes_of(&self, kind: Kind, name: &str) -> Vec<Value> {
         let state = self.lock();
         let of = |key: &ObjectKey| match &key.namespace {
             Some(namespace) => format!("{namespace}/{}", key.name),
@@ -206,21 +206,21 @@ impl Cluster {
             .collect()
     }
 
-    pub fn write_count(&self) -> usize {
+    pub(crate) fn write_count(&self) -> usize {
         self.lock().writes.len()
     }
 
-    pub fn notes(&self) -> Vec<Note> {
+    pub(crate) fn notes(&self) -> Vec<Note> {
         self.lock().notes.clone()
     }
 
     /// The next status writes of an object of this name fail so.
-    pub fn fail_writes(&self, name: &str, errors: Vec<WriteError>) {
+    pub(crate) fn fail_writes(&self, name: &str, errors: Vec<WriteError>) {
         self.lock().faults.insert(name.to_owned(), errors);
     }
 
     /// The next finalizer writes fail with a conflict.
-    pub fn conflict(&self, times: u32) {
+    pub(crate) fn conflict(&self, times: u32) {
         self.lock().conflicts = times;
     }
 

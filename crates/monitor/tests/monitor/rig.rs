@@ -14,7 +14,7 @@ use busway_core::{
     routes::Accepting,
     serving::{DataPlane, Health, Loaded},
 };
-use busway_monitor::{Monitor, Options, Orphans, Parts, Replicas, source::Source};
+use busway_monitor::{Loopback, Monitor, Options, Orphans, Parts, Replicas, source::Source};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use crate::{bus::FakeBus, cluster::Cluster};
 
 /// Loads at once what is published, unless it is told to wait.
 #[derive(Default)]
-pub struct FakePlane {
+pub(crate) struct FakePlane {
     loaded: Loaded,
     routes: Mutex<Arc<Routes>>,
     snapshots: Mutex<usize>,
@@ -32,21 +32,21 @@ pub struct FakePlane {
 }
 
 impl FakePlane {
-    pub fn routes(&self) -> Arc<Routes> {
+    pub(crate) fn routes(&self) -> Arc<Routes> {
         self.routes.lock().unwrap().clone()
     }
 
-    pub fn snapshots(&self) -> usize {
+    pub(crate) fn snapshots(&self) -> usize {
         *self.snapshots.lock().unwrap()
     }
 
     /// Stops, or begins again, to load what is published.
-    pub fn stick(&self, stuck: bool) {
+    pub(crate) fn stick(&self, stuck: bool) {
         *self.stuck.lock().unwrap() = stuck;
         self.load();
     }
 
-    pub fn set_health(&self, uid: &str, health: Health) {
+    pub(crate) fn set_health(&self, uid: &str, health: Health) {
         self.health.lock().unwrap().insert(uid.to_owned(), health);
     }
 
@@ -94,27 +94,27 @@ impl DataPlane for FakePlane {
     }
 }
 
-pub struct Rig {
-    pub cluster: Cluster,
-    pub bus: Arc<FakeBus>,
-    pub plane: Arc<FakePlane>,
-    pub monitor: Monitor,
+pub(crate) struct Rig {
+    pub(crate) cluster: Cluster,
+    pub(crate) bus: Arc<FakeBus>,
+    pub(crate) plane: Arc<FakePlane>,
+    pub(crate) monitor: Monitor,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
 
 /// What differs from test to test.
-pub struct Setup {
-    pub cluster: Cluster,
-    pub bus: Arc<FakeBus>,
-    pub bus_ref: BusRef,
-    pub options: Options,
-    pub replicas: Option<Arc<dyn Replicas>>,
-    pub concurrency: usize,
+pub(crate) struct Setup {
+    pub(crate) cluster: Cluster,
+    pub(crate) bus: Arc<FakeBus>,
+    pub(crate) bus_ref: BusRef,
+    pub(crate) options: Options,
+    pub(crate) replicas: Option<Arc<dyn Replicas>>,
+    pub(crate) concurrency: usize,
 }
 
 impl Setup {
-    pub fn new(scope: Scope) -> Self {
+    pub(crate) fn new(scope: Scope) -> Self {
         Self {
             cluster: Cluster::default(),
             bus: FakeBus::new(scope),
@@ -124,6 +124,7 @@ impl Setup {
             options: Options {
                 parts: Parts::Both,
                 orphans: Orphans::Mine,
+                loopback: Loopback::Allowed,
                 receiver: Some("127.0.0.1:8080".parse().unwrap()),
                 ..Options::default()
             },
@@ -133,7 +134,7 @@ impl Setup {
     }
 
     /// The same cluster and broker, and another process.
-    pub fn again(rig: &Rig, bus: Arc<FakeBus>) -> Self {
+    pub(crate) fn again(rig: &Rig, bus: Arc<FakeBus>) -> Self {
         Self {
             cluster: rig.cluster.clone(),
             bus,
@@ -141,12 +142,12 @@ impl Setup {
         }
     }
 
-    pub fn cache(mut self, dir: PathBuf) -> Self {
+    pub(crate) fn cache(mut self, dir: PathBuf) -> Self {
         self.options.cache_dir = Some(dir);
         self
     }
 
-    pub fn run(self) -> Rig {
+    pub(crate) fn run(self) -> Rig {
         let plane = Arc::new(FakePlane::default());
         let source: Arc<dyn Source> = Arc::new(self.cluster.clone());
         let mut monitor = Monitor::new("busway-test", source, Arc::clone(&self.bus) as _)
@@ -174,7 +175,7 @@ impl Setup {
 
 impl Rig {
     /// A shared bus, its ClusterBus `main`, one channel and one subscription, all Ready.
-    pub async fn ready(scope: Scope) -> Self {
+    pub(crate) async fn ready(scope: Scope) -> Self {
         let rig = Setup::new(scope).run();
         rig.standard();
         rig.until_ready("Subscription", "shop/mail").await;
@@ -182,22 +183,28 @@ impl Rig {
         rig
     }
 
-    pub fn standard(&self) {
+    pub(crate) fn standard(&self) {
         standard(&self.cluster);
     }
 
-    pub async fn stop(self) -> Cluster {
+    pub(crate) async fn stop(self) -> Cluster {
         self.shutdown.cancel();
         self.task.await.unwrap();
         self.cluster
     }
 
-    pub async fn until_ready(&self, kind: &str, name: &str) {
+    pub(crate) async fn until_ready(&self, kind: &str, name: &str) {
         self.until_condition(kind, name, "Ready", "True/AllGood")
             .await;
     }
 
-    pub async fn until_condition(&self, kind: &str, name: &str, condition: &str, wanted: &str) {
+    pub(crate) async fn until_condition(
+        &self,
+        kind: &str,
+        name: &str,
+        condition: &str,
+        wanted: &str,
+    ) {
         until(&format!("{kind} {name} is {condition} {wanted}"), || {
             let seen = self.cluster.condition(kind, name, condition);
             if seen.as_deref() == Some(wanted) {
@@ -209,7 +216,7 @@ impl Rig {
         .await;
     }
 
-    pub async fn until_calls(&self, call: &str, count: usize) {
+    pub(crate) async fn until_calls(&self, call: &str, count: usize) {
         until(&format!("{count} × {call}"), || {
             if self.bus.count(call) >= count {
                 Ok(())
@@ -220,7 +227,7 @@ impl Rig {
         .await;
     }
 
-    pub async fn until_gone(&self, kind: &str, name: &str) {
+    pub(crate) async fn until_gone(&self, kind: &str, name: &str) {
         until(&format!("{kind} {name} is gone"), || {
             match self.cluster.get(kind, name) {
                 None => Ok(()),
@@ -231,7 +238,7 @@ impl Rig {
     }
 
     /// The flow of a subscription as it is routed.
-    pub fn routed(&self, subscription: &str) -> Option<String> {
+    pub(crate) fn routed(&self, subscription: &str) -> Option<String> {
         let routes = self.plane.routes();
         routes
             .subscriptions()
@@ -240,7 +247,7 @@ impl Rig {
     }
 }
 
-pub fn standard(cluster: &Cluster) {
+pub(crate) fn standard(cluster: &Cluster) {
     cluster.namespace("shop", &json!({"team": "shop"}));
     cluster.apply("ClusterBus", "main", &bus_spec(&json!([]), &json!([])));
     cluster.apply("Channel", "shop/orders", &json!({"clusterBus": "main"}));
@@ -251,12 +258,12 @@ pub fn standard(cluster: &Cluster) {
     );
 }
 
-pub fn bus_spec(channel: &Value, subscription: &Value) -> Value {
+pub(crate) fn bus_spec(channel: &Value, subscription: &Value) -> Value {
     json!({"memory": {}, "parameters": {"channel": channel, "subscription": subscription}})
 }
 
 /// Virtual time goes on until `look` is Ok.
-pub async fn until<T: Debug>(what: &str, mut look: impl FnMut() -> Result<(), T>) {
+pub(crate) async fn until<T: Debug>(what: &str, mut look: impl FnMut() -> Result<(), T>) {
     let mut last = None;
     for _ in 0..20_000 {
         match look() {
@@ -269,15 +276,15 @@ pub async fn until<T: Debug>(what: &str, mut look: impl FnMut() -> Result<(), T>
 }
 
 /// Long enough for everything that is under way, shorter than any backoff of minutes.
-pub async fn settle() {
+pub(crate) async fn settle() {
     tokio::time::sleep(Duration::from_secs(10)).await;
 }
 
-pub fn transient(reason: &'static str) -> crate::bus::Fault {
+pub(crate) fn transient(reason: &'static str) -> crate::bus::Fault {
     crate::bus::Fault::Fails(busway_core::bus::HookError::transient(reason, "not now"))
 }
 
-pub fn permanent(reason: &'static str) -> crate::bus::Fault {
+pub(crate) fn permanent(reason: &'static str) -> crate::bus::Fault {
     let error = busway_core::bus::HookError::permanent(reason, "never so");
     assert_eq!(error.retry(), Retry::WhenChanged);
     crate::bus::Fault::Fails(error)
