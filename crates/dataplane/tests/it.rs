@@ -10,6 +10,7 @@
 
 mod it {
     pub mod alone;
+    pub mod dead_letters;
     pub mod drain;
     pub mod harness;
     pub mod isolation;
