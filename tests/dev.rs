@@ -77,23 +77,32 @@ async fn objects(dev: &Binary) -> serde_json::Value {
 
 /// Waits until an object's Ready is this status and reason.
 async fn ready(dev: &Binary, kind: &str, name: &str, status: &str, reason: &str) -> String {
-    wait::until(&format!("{kind} {name} is {status} {reason}"), DEADLINE, || async {
-        let all = objects(dev).await;
-        let found = all["items"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|o| o["kind"] == kind && o["metadata"]["name"] == name)
-            .cloned()
-            .unwrap_or_default();
-        let conditions = found["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        match conditions.iter().find(|c| c["type"] == "Ready") {
-            Some(c) if c["status"] == status && (reason.is_empty() || c["reason"] == reason) => {
-                Ok(c["message"].as_str().unwrap_or_default().to_owned())
+    wait::until(
+        &format!("{kind} {name} is {status} {reason}"),
+        DEADLINE,
+        || async {
+            let all = objects(dev).await;
+            let found = all["items"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .find(|o| o["kind"] == kind && o["metadata"]["name"] == name)
+                .cloned()
+                .unwrap_or_default();
+            let conditions = found["status"]["conditions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            match conditions.iter().find(|c| c["type"] == "Ready") {
+                Some(c)
+                    if c["status"] == status && (reason.is_empty() || c["reason"] == reason) =>
+                {
+                    Ok(c["message"].as_str().unwrap_or_default().to_owned())
+                }
+                _ => Err(format!("{found:#}\nrefused: {}", all["refused"])),
             }
-            _ => Err(format!("{found:#}\nrefused: {}", all["refused"])),
-        }
-    })
+        },
+    )
     .await
     .unwrap()
 }
@@ -105,7 +114,8 @@ async fn post(dev: &Binary, path: &str) -> Answer {
 
 #[tokio::test]
 async fn the_quickstart_ends_with_every_message_settled_as_expected() {
-    let mut dev = Folder::quickstart().serve(&["--once"]);
+    let folder = Folder::quickstart();
+    let mut dev = folder.serve(&["--once"]);
     let status = dev.ended(DEADLINE).await.unwrap();
     let output = dev.output().join("\n");
     assert!(status.success(), "{output}");
@@ -139,12 +149,18 @@ async fn the_quickstart_fails_by_name_when_a_sink_never_recovers() {
 #[tokio::test]
 async fn the_quickstart_fails_by_name_when_the_dead_letter_sink_is_removed() {
     let folder = Folder::quickstart();
-    folder.edit("subscriptions.yaml", "    deadLetterSink: dead-letters\n", "");
+    folder.edit(
+        "subscriptions.yaml",
+        "    deadLetterSink: dead-letters\n",
+        "",
+    );
     let mut dev = folder.serve(&["--once"]);
     assert_eq!(dev.ended(DEADLINE).await.unwrap().code(), Some(1));
     let output = dev.output().join("\n");
     assert!(
-        output.contains("for subscription default/fails ended Dropped (RetriesExhausted), expected DeadLettered"),
+        output.contains(
+            "for subscription default/fails ended Dropped (RetriesExhausted), expected DeadLettered"
+        ),
         "{output}"
     );
 }
@@ -154,16 +170,24 @@ async fn the_quickstart_fails_by_name_when_nobody_is_the_dead_letter_sink() {
     let folder = Folder::quickstart();
     folder.edit("busway-dev.yaml", "  - name: dead-letters\n", "");
     let mut dev = folder.serve(&["--once"]);
-    assert_eq!(dev.ended(Duration::from_secs(120)).await.unwrap().code(), Some(1));
+    assert_eq!(
+        dev.ended(Duration::from_secs(120)).await.unwrap().code(),
+        Some(1)
+    );
     let output = dev.output().join("\n");
-    assert!(output.contains("(com.example.order.created #1) for subscription default/fails is not settled"), "{output}");
+    assert!(
+        output.contains(
+            "(com.example.order.created #1) for subscription default/fails is not settled"
+        ),
+        "{output}"
+    );
 }
 
 #[tokio::test]
 async fn edits_and_deletions_are_followed_while_it_runs() {
     let folder = Folder::quickstart();
     let dev = folder.serve(&[]);
-    ready(&dev, "Subscription", "works", "True", "Ready").await;
+    ready(&dev, "Subscription", "works", "True", "AllGood").await;
     assert_eq!(post(&dev, "/default/orders").await.status, 202);
     assert_eq!(post(&dev, "/default/other").await.status, 404);
 
@@ -171,7 +195,7 @@ async fn edits_and_deletions_are_followed_while_it_runs() {
         "more.yaml",
         "apiVersion: channels.busway.dev/v1alpha1\nkind: Channel\nmetadata: {name: other}\nspec: {clusterBus: memory}\n",
     );
-    ready(&dev, "Channel", "other", "True", "Ready").await;
+    ready(&dev, "Channel", "other", "True", "AllGood").await;
     assert_eq!(post(&dev, "/default/other").await.status, 202);
 
     fs::remove_file(folder.dir().join("more.yaml")).unwrap();
@@ -189,16 +213,20 @@ async fn edits_and_deletions_are_followed_while_it_runs() {
 async fn a_refused_edit_is_told_by_its_path_and_what_was_valid_goes_on() {
     let folder = Folder::quickstart();
     let dev = folder.serve(&[]);
-    ready(&dev, "Subscription", "recovers", "True", "Ready").await;
+    ready(&dev, "Subscription", "recovers", "True", "AllGood").await;
     folder.edit("subscriptions.yaml", "retry: 5", "retry: -1");
     wait::until("the refusal is told", DEADLINE, || async {
         let refused = objects(&dev).await["refused"].to_string();
-        if refused.contains("spec.delivery.retry") { Ok(()) } else { Err(refused) }
+        if refused.contains("spec.delivery.retry") {
+            Ok(())
+        } else {
+            Err(refused)
+        }
     })
     .await
     .unwrap();
     assert_eq!(post(&dev, "/default/orders").await.status, 202);
-    ready(&dev, "Subscription", "recovers", "True", "Ready").await;
+    ready(&dev, "Subscription", "recovers", "True", "AllGood").await;
 }
 
 #[tokio::test]
@@ -209,14 +237,14 @@ async fn objects_that_no_bus_owns_say_so_and_recover() {
     ready(&dev, "Channel", "orders", "False", "BusNotFound").await;
     ready(&dev, "Subscription", "lonely", "False", "ChannelNotFound").await;
     folder.write("b.yaml", "apiVersion: channels.busway.dev/v1alpha1\nkind: ClusterBus\nmetadata: {name: memory}\nspec: {memory: {}}\n");
-    ready(&dev, "Channel", "orders", "True", "Ready").await;
+    ready(&dev, "Channel", "orders", "True", "AllGood").await;
 }
 
 #[tokio::test]
 async fn a_third_partys_bus_is_not_in_dev_and_an_unmapped_name_is_not_resolved() {
     let folder = Folder::quickstart();
     folder.write("third.yaml", "apiVersion: channels.busway.dev/v1alpha1\nkind: Bus\nmetadata: {name: theirs}\nspec: {dispatcher: {name: d, image: example.com/d:1}}\n");
-    folder.write("far.yaml", "apiVersion: channels.busway.dev/v1alpha1\nkind: Subscription\nmetadata: {name: far}\nspec: {channel: orders, subscriber: web.other.svc}\n");
+    folder.write("far.yaml", "apiVersion: channels.busway.dev/v1alpha1\nkind: Subscription\nmetadata: {name: far}\nspec: {channel: orders, subscriber: web}\n");
     let dev = folder.serve(&[]);
     let message = ready(&dev, "Bus", "theirs", "False", "NotInDev").await;
     assert!(message.contains("--bus default/theirs --dir"), "{message}");
@@ -228,7 +256,7 @@ async fn a_third_partys_bus_is_not_in_dev_and_an_unmapped_name_is_not_resolved()
 async fn ctrl_c_ends_it_in_order_and_admin_answers_meanwhile() {
     let dev_folder = Folder::quickstart();
     let mut dev = dev_folder.serve(&[]);
-    ready(&dev, "Channel", "orders", "True", "Ready").await;
+    ready(&dev, "Channel", "orders", "True", "AllGood").await;
     let admin = dev.address("admin", DEADLINE).await.unwrap();
     assert_eq!(client::get(admin, "/livez").await.unwrap().status, 200);
     assert_eq!(client::get(admin, "/readyz").await.unwrap().status, 200);

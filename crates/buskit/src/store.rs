@@ -70,11 +70,13 @@ impl<T: Send + 'static> Blocking<T> {
     /// When the thread cannot be started.
     pub fn start(name: &str, mut value: T) -> io::Result<Self> {
         let (sender, mut waiting) = mpsc::channel::<Work<T>>(MAX_WAITING);
-        thread::Builder::new().name(name.to_owned()).spawn(move || {
-            while let Some(work) = waiting.blocking_recv() {
-                work(&mut value);
-            }
-        })?;
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                while let Some(work) = waiting.blocking_recv() {
+                    work(&mut value);
+                }
+            })?;
         Ok(Self(sender))
     }
 

@@ -36,6 +36,7 @@ pub fn init(format: LogFormat, filter: &str) {
             .with(
                 fmt::layer()
                     .with_writer(std::io::stderr)
+                    .with_ansi(std::io::stderr().is_terminal())
                     .with_target(false)
                     .compact(),
             )

@@ -13,12 +13,15 @@ use anyhow::{Context as _, Result, bail};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader},
     process::{Child, Command},
+    task::JoinHandle,
 };
 
 use crate::wait;
 
 /// Output that is kept; older lines are forgotten.
 const KEPT_LINES: usize = 20_000;
+/// How long the last lines of a process that has ended may take.
+const LAST_LINES: Duration = Duration::from_secs(2);
 /// Lines of it that an error shows.
 const TAIL: usize = 40;
 
@@ -27,6 +30,7 @@ const TAIL: usize = 40;
 pub struct Binary {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Binary {
@@ -49,13 +53,14 @@ impl Binary {
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
         let lines = Arc::new(Mutex::new(Vec::new()));
-        if let Some(out) = child.stdout.take() {
-            keep(out, Arc::clone(&lines));
-        }
-        if let Some(err) = child.stderr.take() {
-            keep(err, Arc::clone(&lines));
-        }
-        Ok(Self { child, lines })
+        let out = child.stdout.take().map(|out| keep(out, Arc::clone(&lines)));
+        let err = child.stderr.take().map(|err| keep(err, Arc::clone(&lines)));
+        let readers = out.into_iter().chain(err).collect();
+        Ok(Self {
+            child,
+            lines,
+            readers,
+        })
     }
 
     /// Everything it printed, both streams, line by line.
@@ -76,10 +81,14 @@ impl Binary {
     /// # Errors
     /// When it does not come in time: then with the end of the output.
     pub async fn line_with(&self, text: &str, deadline: Duration) -> Result<String> {
-        wait::until(&format!("a line with `{text}` is printed"), deadline, || async {
-            let found = self.output().into_iter().find(|line| line.contains(text));
-            found.ok_or_else(|| format!("this output:\n{}", self.tail()))
-        })
+        wait::until(
+            &format!("a line with `{text}` is printed"),
+            deadline,
+            || async {
+                let found = self.output().into_iter().find(|line| line.contains(text));
+                found.ok_or_else(|| format!("this output:\n{}", self.tail()))
+            },
+        )
         .await
     }
 
@@ -130,19 +139,31 @@ impl Binary {
         Ok(())
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has ended, and its output is read.
     ///
     /// # Errors
     /// When it does not in time: then with the end of the output.
     pub async fn ended(&mut self, deadline: Duration) -> Result<ExitStatus> {
         match tokio::time::timeout(deadline, self.child.wait()).await {
-            Ok(status) => Ok(status?),
-            Err(_) => bail!("still running after {deadline:?}; its output:\n{}", self.tail()),
+            Ok(status) => {
+                for reader in self.readers.drain(..) {
+                    // A grandchild may keep the pipe open.
+                    let _ = tokio::time::timeout(LAST_LINES, reader).await;
+                }
+                Ok(status?)
+            }
+            Err(_) => bail!(
+                "still running after {deadline:?}; its output:\n{}",
+                self.tail()
+            ),
         }
     }
 }
 
-fn keep(stream: impl AsyncRead + Unpin + Send + 'static, lines: Arc<Mutex<Vec<String>>>) {
+fn keep(
+    stream: impl AsyncRead + Unpin + Send + 'static,
+    lines: Arc<Mutex<Vec<String>>>,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut reader = BufReader::new(stream).lines();
         while let Ok(Some(line)) = reader.next_line().await {
@@ -152,5 +173,5 @@ fn keep(stream: impl AsyncRead + Unpin + Send + 'static, lines: Arc<Mutex<Vec<St
             }
             lines.push(line);
         }
-    });
+    })
 }

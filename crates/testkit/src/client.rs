@@ -72,7 +72,9 @@ pub async fn get(from: SocketAddr, path: &str) -> Result<Answer> {
 /// When there is no whole answer in time.
 pub async fn send(to: SocketAddr, mut request: Request<Full<Bytes>>) -> Result<Answer> {
     if !request.headers().contains_key("host") {
-        request.headers_mut().insert("host", to.to_string().parse()?);
+        request
+            .headers_mut()
+            .insert("host", to.to_string().parse()?);
     }
     let exchange = async {
         let stream = TcpStream::connect(to).await?;
