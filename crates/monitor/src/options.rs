@@ -39,6 +39,9 @@ pub enum Role {
 pub enum Orphans {
     /// This Monitor, with [`Parts::Both`].
     Mine,
+    /// As `Mine`, where the source sees one namespace only: what names a ClusterBus, or none, may be
+    /// another process's, and is left alone.
+    MineButClusterBuses,
     /// Another Monitor, or the operator.
     #[default]
     NotMine,

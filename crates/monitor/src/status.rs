@@ -20,6 +20,8 @@ pub(crate) struct Memory {
     pub(crate) conditions: Vec<Condition>,
     /// Given to the writer, and not yet seen in the object.
     pub(crate) offered: Option<(Value, Instant)>,
+    /// How often in a row a write was not seen in the object: it is repeated ever less often.
+    pub(crate) unseen: u32,
     /// What the API server refused for good; not tried again until it differs.
     pub(crate) refused: Option<Value>,
     /// Since when something is under way that will soon make it differ again.

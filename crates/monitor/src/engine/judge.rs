@@ -68,7 +68,9 @@ impl Engine {
                 let message = format!("there is no {kind} {bus}");
                 Standing::Orphan(Problem::new(Reason::BusNotFound, message))
             }
-            None if self.world.default_bus().is_some() => Standing::Foreign,
+            None if self.world.default_bus().is_some() || self.sees_no_cluster_buses() => {
+                Standing::Foreign
+            }
             None => Standing::Orphan(Problem::new(
                 Reason::NoDefaultBus,
                 "spec.bus and spec.clusterBus are unset, and no ClusterBus is the default",
@@ -76,9 +78,15 @@ impl Engine {
         }
     }
 
+    fn sees_no_cluster_buses(&self) -> bool {
+        self.given.options.orphans == Orphans::MineButClusterBuses
+    }
+
     fn knows_bus(&self, bus: &BusRef) -> bool {
         // With an operator only the own kind is followed; what is not known is somebody else's.
-        self.given.options.parts == Parts::DataPlane || self.world.buses.contains_key(bus)
+        self.given.options.parts == Parts::DataPlane
+            || self.world.buses.contains_key(bus)
+            || (self.sees_no_cluster_buses() && matches!(bus, BusRef::Cluster { .. }))
     }
 
     pub(crate) fn standing_of_subscription(
@@ -113,7 +121,7 @@ impl Engine {
     }
 
     pub(crate) fn writes_orphans(&self) -> bool {
-        self.given.options.parts == Parts::Both && self.given.options.orphans == Orphans::Mine
+        self.given.options.parts == Parts::Both && self.given.options.orphans != Orphans::NotMine
     }
 
     /// Why a channel of ours may not be on this bus.
@@ -162,7 +170,7 @@ impl Engine {
             .or_else(|| last_parameters(s))
     }
 
-    pub(crate) fn blame_of_channel(&self, s: &ChannelState) -> Blame {
+    pub(crate) fn blame_of_channel(s: &ChannelState) -> Blame {
         let Some(object) = &s.object else {
             return Blame::Never;
         };
@@ -292,7 +300,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn blame_of_subscription(&self, s: &SubscriptionState, view: &View) -> Blame {
+    pub(crate) fn blame_of_subscription(s: &SubscriptionState, view: &View) -> Blame {
         let Some(object) = &s.object else {
             return Blame::Never;
         };
@@ -319,7 +327,7 @@ impl Engine {
     }
 
     /// With what a subscription is to be subscribed; nothing when it never was valid.
-    pub(crate) fn terms(&self, s: &SubscriptionState, view: &View) -> Option<Terms> {
+    pub(crate) fn terms(s: &SubscriptionState, view: &View) -> Option<Terms> {
         if view.problem().is_none() {
             return Some(Terms {
                 parameters: view.parameters.clone().ok()?,

@@ -258,7 +258,7 @@ impl Engine {
         else {
             return Step::Nothing;
         };
-        let Some(terms) = self.terms(s, view) else {
+        let Some(terms) = Self::terms(s, view) else {
             return Step::Nothing;
         };
         let spec = subscription::spec(object, &channel_uid, terms.parameters, terms.timeout);

@@ -80,7 +80,7 @@ impl Engine {
             return None;
         }
         let view = s.view.as_ref()?;
-        let blame = view.problem().map(|_| self.blame_of_subscription(s, view));
+        let blame = view.problem().map(|_| Self::blame_of_subscription(s, view));
         let targets = working_targets(s, view, r)?;
         Some(SubscriptionRoute {
             subscription: r.clone(),

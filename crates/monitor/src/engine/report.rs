@@ -20,6 +20,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A write is seen in the object within this time, or somebody undid it.
 const SEEN_WITHIN: Duration = Duration::from_secs(5);
+/// A write that is never seen is repeated after 5 s, 10 s, … 5 min: somebody undoes it each time.
+const MOST_DOUBLINGS: u32 = 6;
 /// Statuses made in one go.
 const BATCH: usize = 256;
 
@@ -56,6 +58,8 @@ impl Engine {
         let (observed, generation) = self.observed(key);
         let wall = health::time(self.given.options.clock.now());
         let (ownership, kind) = (self.ownership, object.kind);
+        // The status of what cannot be decoded is not seen.
+        let decoded = self.object_key(key).is_some();
         let shown = ownership.of(kind, observed.as_ref());
         let conditions = observed
             .as_ref()
@@ -72,16 +76,19 @@ impl Engine {
             observed: &conditions,
         };
         let wanted = assemble(words, &subject, memory, ownership, &wall);
+        let seen_within = SEEN_WITHIN.saturating_mul(1 << memory.unseen.min(MOST_DOUBLINGS));
         let (last, offered_at) = match &memory.offered {
             Some((offered, _)) if *offered == shown => {
                 memory.offered = None;
+                memory.unseen = 0;
                 (shown, None)
             }
-            Some((_, at)) if now.saturating_duration_since(*at) > SEEN_WITHIN => {
+            Some((_, at)) if decoded && now.saturating_duration_since(*at) > seen_within => {
                 memory.offered = None;
+                memory.unseen = memory.unseen.saturating_add(1);
                 (shown, None)
             }
-            Some((offered, at)) => (offered.clone(), Some(*at)),
+            Some((offered, at)) => (offered.clone(), decoded.then_some(*at)),
             None => (shown, None),
         };
         if wanted == last || memory.refused.as_ref() == Some(&wanted) {

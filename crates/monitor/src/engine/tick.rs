@@ -92,7 +92,7 @@ impl Engine {
     pub(crate) fn flow_of(&self, r: &busway_core::SubscriptionRef) -> Option<Flow> {
         let s = self.world.subscriptions.get(r)?;
         let view = s.view.as_ref()?;
-        let blame = view.problem().map(|_| self.blame_of_subscription(s, view));
+        let blame = view.problem().map(|_| Self::blame_of_subscription(s, view));
         Some(super::publish::flow(blame, s.object.as_ref()?.spec.paused))
     }
 }

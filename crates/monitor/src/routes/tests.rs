@@ -67,10 +67,8 @@ fn what_did_not_change_keeps_its_pointer() {
     ));
     let of = |routes: &Routes, name: &str| {
         let all = routes.subscriptions();
-        all.filter(|s| s.subscription.name() == name)
-            .cloned()
-            .next()
-            .unwrap()
+        let mut all = all.filter(|s| s.subscription.name() == name);
+        Arc::clone(all.next().unwrap())
     };
     assert!(Arc::ptr_eq(&of(&first, "s2"), &of(&second, "s2")));
     assert_eq!(of(&second, "s1").flow, Flow::Paused);

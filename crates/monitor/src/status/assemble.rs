@@ -156,6 +156,8 @@ pub(crate) fn assemble(
                 .filter(|c| ownership.names(kind, Some(&c.type_)))
                 .cloned()
                 .collect(),
+            // An event may have come before the first status of this object.
+            noted: memory.uid.is_none().then(|| memory.noted.take()).flatten(),
             ..Memory::default()
         };
     }

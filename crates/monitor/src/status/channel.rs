@@ -116,7 +116,7 @@ impl Engine {
         if self.world.bus.view.is_some()
             && let Err(problem) = self.channel_parameters(s)
         {
-            return match self.blame_of_channel(s) {
+            return match Self::blame_of_channel(s) {
                 Blame::Bus => Said::no(
                     kind,
                     Reason::ParametersInvalid,

@@ -58,18 +58,18 @@ impl Engine {
             },
             generation,
         );
-        words.say(self.resolved_said(s), generation);
+        words.say(Self::resolved_said(s), generation);
         let (subscribed, at) = self.subscribed_said(s, object, channel, &mut words);
         words.say(subscribed, at);
         let flow = self.flow_of(r);
         let dispatching = self.dispatching_said(s, channel, flow, &mut words);
         words.say(dispatching, generation);
         words.say(delivering_said(&s.delivering, flow), generation);
-        self.subscription_fields(s, object, &mut words);
+        Self::subscription_fields(s, object, &mut words);
         Some(words)
     }
 
-    fn resolved_said(&self, s: &SubscriptionState) -> Said {
+    fn resolved_said(s: &SubscriptionState) -> Said {
         let kind = ConditionType::Resolved;
         if let Some((_, error)) = &s.common.undecodable {
             let message =
@@ -86,7 +86,7 @@ impl Engine {
         let Some(problem) = view.problem() else {
             return Said::yes(kind, Reason::Resolved, "");
         };
-        let by_bus = view.only_parameters() && self.blame_of_subscription(s, view) == Blame::Bus;
+        let by_bus = view.only_parameters() && Self::blame_of_subscription(s, view) == Blame::Bus;
         if by_bus {
             let message = format!(
                 "the bus's parameters changed and these arguments do not fit; the last good values go on: {}",
@@ -133,7 +133,7 @@ impl Engine {
             return (Said::no(kind, Reason::ChannelNotReady, message), generation);
         }
         let never = s.view.as_ref().is_some_and(|v| {
-            v.problem().is_some() && self.blame_of_subscription(s, v) == Blame::Never
+            v.problem().is_some() && Self::blame_of_subscription(s, v) == Blame::Never
         });
         if never {
             return (
@@ -142,7 +142,7 @@ impl Engine {
             );
         }
         match &s.common.backing {
-            Some(b) if b.state == Made::Done && self.is_as_asked(s) => {
+            Some(b) if b.state == Made::Done && Self::is_as_asked(s) => {
                 (Said::yes(kind, Reason::Subscribed, ""), b.generation)
             }
             Some(_) | None => {
@@ -163,11 +163,11 @@ impl Engine {
         }
     }
 
-    fn is_as_asked(&self, s: &SubscriptionState) -> bool {
+    fn is_as_asked(s: &SubscriptionState) -> bool {
         let (Some(b), Some(view)) = (&s.common.backing, &s.view) else {
             return false;
         };
-        self.terms(s, view).is_none_or(|terms| {
+        Self::terms(s, view).is_none_or(|terms| {
             terms.parameters == b.spec.parameters
                 && terms.timeout == b.spec.timeout
                 && (view.problem().is_some() || b.generation == s.generation())
@@ -208,7 +208,7 @@ impl Engine {
         Said::no(kind, Reason::WaitingForReplicas, waiting_for(&without))
     }
 
-    fn subscription_fields(&self, s: &SubscriptionState, object: &Subscription, words: &mut Words) {
+    fn subscription_fields(s: &SubscriptionState, object: &Subscription, words: &mut Words) {
         let status = object.status.as_ref();
         let removed = s.common.removed.is_some();
         let present = s
