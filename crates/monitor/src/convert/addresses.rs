@@ -96,9 +96,7 @@ impl Rules<'_> {
                 let same_ip = destination.ip().is_some_and(|ip| {
                     ip == receiver.ip() || (is_loopback(ip) && reaches_loopback(receiver.ip()))
                 });
-                let local =
-                    host.eq_ignore_ascii_case("localhost") && reaches_loopback(receiver.ip());
-                destination.port() == receiver.port() && (same_ip || local)
+                destination.port() == receiver.port() && same_ip
             });
         if by_host.is_none() && !ours {
             return None;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     bus::Fault,
-    rig::{Rig, Setup, bus_spec, permanent, settle, transient},
+    rig::{Setup, bus_spec, permanent, settle, transient},
 };
 
 #[tokio::test(start_paused = true)]

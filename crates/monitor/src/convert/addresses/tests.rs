@@ -95,7 +95,6 @@ fn every_form_of_a_channels_address_is_seen_to_be_that_channel() {
         "http://orders.shop.channels.cluster.local",
         "http://memory-clusterbus.busway.svc/shop/orders",
         "http://127.0.0.1:8080/shop/orders",
-        "http://localhost:8080/shop/orders/",
         "http://other-channel.shop.svc/shop/orders",
     ] {
         let destination = rules.parse("f", text).unwrap();
