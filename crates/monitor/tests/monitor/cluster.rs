@@ -114,6 +114,17 @@ impl Cluster {
         put(&mut state, id, object, version);
     }
 
+    /// Somebody else takes the whole status away.
+    pub(crate) fn wipe_status(&self, kind: &str, name: &str) {
+        let mut state = self.lock();
+        state.version += 1;
+        let version = state.version;
+        let id = (kind.to_owned(), name.to_owned());
+        let mut object = state.objects.get(&id).unwrap().clone();
+        object["status"] = Value::Null;
+        put(&mut state, id, object, version);
+    }
+
     /// Changes metadata, as `kubectl annotate` and `label` do.
     pub(crate) fn edit_meta(&self, kind: &str, name: &str, edit: impl FnOnce(&mut Value)) {
         let mut state = self.lock();

@@ -151,18 +151,19 @@ async fn a_condition_keeps_its_time_while_its_status_is_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_that_somebody_wiped_is_written_again() {
+async fn a_status_that_somebody_wiped_is_written_again_and_other_edits_write_nothing() {
     let rig = Rig::ready(Scope::Shared).await;
     settle().await;
-    let before = rig.cluster.writes_of(Kind::Channel, "shop/orders").len();
+    let writes = || rig.cluster.writes_of(Kind::Channel, "shop/orders").len();
+    let before = writes();
     rig.cluster.edit_meta("Channel", "shop/orders", |meta| {
-        meta["annotations"] = json!({"a": "b"})
+        meta["annotations"] = json!({"a": "b"});
     });
     settle().await;
-    assert_eq!(
-        rig.cluster.writes_of(Kind::Channel, "shop/orders").len(),
-        before
-    );
+    assert_eq!(writes(), before);
+    rig.cluster.wipe_status("Channel", "shop/orders");
+    rig.until_ready("Channel", "shop/orders").await;
+    assert_eq!(writes(), before + 1);
 }
 
 #[tokio::test(start_paused = true)]
