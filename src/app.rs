@@ -7,11 +7,12 @@ mod dev;
 mod devconfig;
 mod docs;
 mod ledger;
+mod memory;
 mod stand_in;
 mod table;
 mod terminal;
 
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 use busway_buskit::{
     runner::{self, exit_code},
@@ -23,10 +24,7 @@ use clap::Parser as _;
 use command::{Cli, Command};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    buses::memory::MemoryBus,
-    cli::{crds, sink},
-};
+use crate::cli::{crds, sink};
 
 /// Does what the arguments say.
 #[must_use]
@@ -39,10 +37,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Dev(args) => dev::run(&args),
         // Memory is the one built-in bus yet; it refuses a Bus that asks for another.
         Command::Dispatcher(args) => runner::serve(&args, Role::Whole, |given| {
-            Ok(Arc::new(MemoryBus::new(
-                given.budget.clone(),
-                Arc::clone(&given.clock),
-            )))
+            let (bus, counters) = memory::open(&given.budget, &given.clock);
+            given.show(counters);
+            Ok(bus)
         }),
         Command::Sink(args) => serve_sink(args),
         Command::Crds(args) => crds::run(&args),

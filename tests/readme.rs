@@ -70,7 +70,12 @@ async fn the_commands_of_the_readme_do_what_it_says() {
     script.push_str(&blocks()[1..].join("\n"));
     script.push_str("\necho the end\n");
     let ports = [
-        ("busway dev shop ", format!("busway dev shop --listen 127.0.0.1:{messages} --admin 127.0.0.1:{admin} --debug 127.0.0.1:{debug} ")),
+        (
+            "busway dev shop ",
+            format!(
+                "busway dev shop --listen 127.0.0.1:{messages} --admin 127.0.0.1:{admin} --debug 127.0.0.1:{debug} "
+            ),
+        ),
         ("127.0.0.1:8080", format!("127.0.0.1:{messages}")),
         ("127.0.0.1:9091", format!("127.0.0.1:{debug}")),
         ("127.0.0.1:9000", format!("127.0.0.1:{sink}")),
@@ -84,7 +89,10 @@ async fn the_commands_of_the_readme_do_what_it_says() {
     }
 
     let programs = [
-        Path::new(env!("CARGO_BIN_EXE_busway")).parent().unwrap().to_owned(),
+        Path::new(env!("CARGO_BIN_EXE_busway"))
+            .parent()
+            .unwrap()
+            .to_owned(),
         tool("kubectl").unwrap().parent().unwrap().to_owned(),
     ];
     let path = env::var_os("PATH").unwrap();
@@ -105,7 +113,11 @@ async fn the_commands_of_the_readme_do_what_it_says() {
         String::from_utf8_lossy(&run.stderr)
     );
     assert!(run.status.success(), "{script}\n{output}");
-    assert_eq!(output.matches("HTTP/1.1 202 Accepted").count(), 3, "{output}");
+    assert_eq!(
+        output.matches("HTTP/1.1 202 Accepted").count(),
+        3,
+        "{output}"
+    );
     for part in [
         "busway-id: ",
         "POST / · hello",

@@ -18,7 +18,11 @@ use busway_buskit::{
     telemetry::{self, LogFormat},
 };
 use busway_core::{
-    address::HostMap, budget::MemoryBudget, routes::ReceiverSettings, serving, world::SystemClock,
+    address::HostMap,
+    budget::MemoryBudget,
+    routes::ReceiverSettings,
+    serving,
+    world::{Clock, SystemClock},
 };
 use busway_dataplane::{DataPlane, Network, Observer, Settings, World};
 use busway_monitor::{
@@ -37,11 +41,12 @@ use super::{
     demo,
     devconfig::DevConfig,
     ledger::Ledger,
+    memory,
     stand_in::{NotInDev, Nothing},
     table::Objects,
     terminal::Terminal,
 };
-use crate::{buses::memory::MemoryBus, cli::sink};
+use crate::cli::sink;
 
 /// Hooks that run at once, per bus: they are all in this process.
 const CONCURRENCY: usize = 16;
@@ -54,12 +59,8 @@ const SETTLING: Duration = Duration::from_millis(300);
 
 /// Serves until Ctrl-C, or with `--once` until the demo is over.
 pub(crate) fn run(args: &DevArgs) -> anyhow::Result<()> {
-    let filter = if args.quiet {
-        "warn"
-    } else {
-        "warn,busway=info"
-    };
-    telemetry::init(LogFormat::Text, filter);
+    // The table tells of objects, and the lines of messages.
+    telemetry::init(LogFormat::Text, "warn");
     let config = DevConfig::read(&args.dir)?;
     control_runtime()?.block_on(serve(args, &config))
 }
@@ -74,7 +75,8 @@ async fn serve(args: &DevArgs, config: &DevConfig) -> anyhow::Result<()> {
         hosts.add(host)?;
     }
     config.add_hosts(&mut hosts)?;
-    let sinks = start_sinks(config, &mut hosts, &terminal, &shutdown).await?;
+    let told = (!args.quiet).then_some(&terminal);
+    let sinks = start_sinks(config, &mut hosts, told, &shutdown).await?;
 
     let state = match &args.state {
         Some(state) => state.clone(),
@@ -114,7 +116,7 @@ async fn serve(args: &DevArgs, config: &DevConfig) -> anyhow::Result<()> {
     let process = Arc::new(Process::new(
         data_plane.clone(),
         std::process::id().to_string(),
-        Some(Box::new(move || shown(&objects))),
+        Some(Box::new(move || all_objects(&objects))),
     ));
     let ports = Ports::bind(args.admin, args.debug, &process)?;
     for (kind, address) in [
@@ -221,7 +223,7 @@ fn objects(source: &FolderSource) -> Objects {
 }
 
 /// What `GET /objects` answers.
-fn shown(source: &FolderSource) -> Value {
+fn all_objects(source: &FolderSource) -> Value {
     let complaints: BTreeMap<_, _> = source.complaints();
     serde_json::json!({ "items": source.objects(), "refused": complaints })
 }
@@ -241,7 +243,7 @@ fn a_channel(source: &FolderSource) -> Option<String> {
 async fn start_sinks(
     config: &DevConfig,
     hosts: &mut HostMap,
-    terminal: &Terminal,
+    terminal: Option<&Terminal>,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let mut tasks = Vec::new();
@@ -249,10 +251,13 @@ async fn start_sinks(
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let host = sink.host();
         hosts.insert(&host, listener.local_addr()?);
-        let terminal = terminal.clone();
+        let terminal = terminal.cloned();
         let name = sink.name.clone();
-        let print: sink::Print =
-            Arc::new(move |line| terminal.print(format!("{:>8}  sink {name:<17} {line}", "")));
+        let print: sink::Print = Arc::new(move |line| {
+            if let Some(terminal) = &terminal {
+                terminal.print(format!("{:>8}  sink {name:<17} {line}", ""));
+            }
+        });
         tasks.push(tokio::spawn(sink::serve(
             listener,
             sink.behaviour()?,
@@ -330,10 +335,12 @@ impl Buses<'_> {
     }
 
     fn start(&mut self, name: BusRef, builtin: bool) {
-        let bus: Arc<dyn Bus> = if builtin {
-            Arc::new(MemoryBus::new(self.budget.clone(), Arc::new(SystemClock)))
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (bus, counters): (Arc<dyn Bus>, _) = if builtin {
+            let (bus, counters) = memory::open(&self.budget, &clock);
+            (bus, Some(counters))
         } else {
-            Arc::new(NotInDev(name.clone()))
+            (Arc::new(NotInDev(name.clone())), None)
         };
         let plane = self.data_plane.add(&name, Arc::clone(&bus));
         let monitor = self
@@ -342,6 +349,7 @@ impl Buses<'_> {
         self.process.add(Served {
             plane,
             monitor: monitor.clone(),
+            counters,
         });
         self.run(name, builtin, monitor);
     }

@@ -31,7 +31,11 @@ impl Load {
             Arc::new(AtomicUsize::new(0)),
             Arc::new(AtomicUsize::new(0)),
         );
-        let (stopped, ok, not) = (Arc::clone(&stop), Arc::clone(&accepted), Arc::clone(&refused));
+        let (stopped, ok, not) = (
+            Arc::clone(&stop),
+            Arc::clone(&accepted),
+            Arc::clone(&refused),
+        );
         let task = tokio::spawn(async move {
             let mut pace = tokio::time::interval(Duration::from_millis(20));
             while !stopped.load(Ordering::Relaxed) {
@@ -42,13 +46,21 @@ impl Load {
                 };
             }
         });
-        Self { stop, accepted, refused, task }
+        Self {
+            stop,
+            accepted,
+            refused,
+            task,
+        }
     }
 
     async fn end(self) -> (usize, usize) {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap();
-        (self.accepted.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+        (
+            self.accepted.load(Ordering::Relaxed),
+            self.refused.load(Ordering::Relaxed),
+        )
     }
 }
 
@@ -64,7 +76,10 @@ async fn messages_go_on_while_the_api_server_is_away_and_changes_come_through_wh
     let messages = serving.address("messages", DEADLINE).await.unwrap();
     namespace.apply_yaml(&cluster_bus("outage")).await.unwrap();
     namespace.apply_yaml(&channel("c", "outage")).await.unwrap();
-    namespace.apply_yaml(&subscription("s", "c", at)).await.unwrap();
+    namespace
+        .apply_yaml(&subscription("s", "c", at))
+        .await
+        .unwrap();
     ready(&namespace, "subscription/s", "True").await;
     let path = format!("/{}/c", namespace.name());
 
@@ -94,10 +109,16 @@ async fn messages_go_on_while_the_api_server_is_away_and_changes_come_through_wh
     got(&subscriber, accepted + 1).await;
 
     // And changes are followed again.
-    namespace.apply_yaml(&channel("later", "outage")).await.unwrap();
+    namespace
+        .apply_yaml(&channel("later", "outage"))
+        .await
+        .unwrap();
     ready(&namespace, "channel/later", "True").await;
     assert_eq!(
-        client::post(messages, &format!("/{}/later", namespace.name()), &[], "x").await.unwrap().status,
+        client::post(messages, &format!("/{}/later", namespace.name()), &[], "x")
+            .await
+            .unwrap()
+            .status,
         202
     );
 }
@@ -110,8 +131,14 @@ async fn sigterm_under_load_loses_nothing_in_flight() {
     let mut serving = dispatcher(control, "sigterm", &["--lame-duck", "500ms"]);
     let messages = serving.address("messages", DEADLINE).await.unwrap();
     namespace.apply_yaml(&cluster_bus("sigterm")).await.unwrap();
-    namespace.apply_yaml(&channel("c", "sigterm")).await.unwrap();
-    namespace.apply_yaml(&subscription("s", "c", at)).await.unwrap();
+    namespace
+        .apply_yaml(&channel("c", "sigterm"))
+        .await
+        .unwrap();
+    namespace
+        .apply_yaml(&subscription("s", "c", at))
+        .await
+        .unwrap();
     ready(&namespace, "subscription/s", "True").await;
 
     let load = Load::start(messages, format!("/{}/c", namespace.name()));

@@ -14,10 +14,24 @@ async fn a_post_to_a_channel_reaches_its_subscribers_through_a_real_api_server()
     let messages = serving.address("messages", DEADLINE).await.unwrap();
 
     namespace.apply_yaml(&cluster_bus("story")).await.unwrap();
-    namespace.apply_yaml(&channel("orders", "story")).await.unwrap();
-    namespace.apply_yaml(&subscription("first", "orders", first_at)).await.unwrap();
-    namespace.apply_yaml(&subscription("second", "orders", first_at)).await.unwrap();
-    for object in ["clusterbus/story", "channel/orders", "subscription/first", "subscription/second"] {
+    namespace
+        .apply_yaml(&channel("orders", "story"))
+        .await
+        .unwrap();
+    namespace
+        .apply_yaml(&subscription("first", "orders", first_at))
+        .await
+        .unwrap();
+    namespace
+        .apply_yaml(&subscription("second", "orders", first_at))
+        .await
+        .unwrap();
+    for object in [
+        "clusterbus/story",
+        "channel/orders",
+        "subscription/first",
+        "subscription/second",
+    ] {
         ready(&namespace, object, "True").await;
     }
 
@@ -28,23 +42,50 @@ async fn a_post_to_a_channel_reaches_its_subscribers_through_a_real_api_server()
 
     // People see it.
     let all = control.kubectl_ok(&["get", "busway", "-A"]).await.unwrap();
-    for part in ["clusterbus.channels.busway.dev/story", "channel.channels.busway.dev/orders", "True"] {
+    for part in [
+        "clusterbus.channels.busway.dev/story",
+        "channel.channels.busway.dev/orders",
+        "True",
+    ] {
         assert!(all.contains(part), "{all}");
     }
-    let explained = control.kubectl_ok(&["explain", "subscription.spec.delivery"]).await.unwrap();
+    let explained = control
+        .kubectl_ok(&["explain", "subscription.spec.delivery"])
+        .await
+        .unwrap();
     for part in ["backoffDelay", "deadLetterSink", "DESCRIPTION"] {
         assert!(explained.contains(part), "{explained}");
     }
 
     // An edit takes effect without a restart.
-    namespace.apply_yaml(&subscription("second", "orders", second_at)).await.unwrap();
+    namespace
+        .apply_yaml(&subscription("second", "orders", second_at))
+        .await
+        .unwrap();
     ready(&namespace, "subscription/second", "True").await;
     client::post(messages, &path, &[], "again").await.unwrap();
     got(&first, 3).await;
     got(&second, 1).await;
 
     // Deleted, it gets nothing more; the other goes on.
-    namespace.kubectl_ok(&["delete", "subscription", "first", "--timeout=60s"]).await.unwrap();
+    namespace
+        .kubectl_ok(&["delete", "subscription", "first", "--timeout=60s"])
+        .await
+        .unwrap();
+    let debug = serving.address("debug", DEADLINE).await.unwrap();
+    let served = format!("/subscriptions/{}/first", namespace.name());
+    wait::until(
+        "the deleted subscription is not served",
+        DEADLINE,
+        || async {
+            match client::get(debug, &served).await {
+                Ok(answer) if answer.status == 404 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        },
+    )
+    .await
+    .unwrap();
     let before = received(&first);
     client::post(messages, &path, &[], "third").await.unwrap();
     got(&second, 2).await;
@@ -64,7 +105,11 @@ async fn a_post_to_a_channel_reaches_its_subscribers_through_a_real_api_server()
     .await
     .unwrap();
     serving.signal("TERM").await.unwrap();
-    assert!(serving.ended(DEADLINE).await.unwrap().success(), "{:?}", serving.output());
+    assert!(
+        serving.ended(DEADLINE).await.unwrap().success(),
+        "{:?}",
+        serving.output()
+    );
 }
 
 #[tokio::test]
@@ -75,17 +120,32 @@ async fn what_is_missing_is_named_and_a_channel_that_comes_later_is_found() {
     let serving = dispatcher(control, "missing", &[]);
     let messages = serving.address("messages", DEADLINE).await.unwrap();
     namespace.apply_yaml(&cluster_bus("missing")).await.unwrap();
-    namespace.apply_yaml(&subscription("early", "orders", at)).await.unwrap();
+    namespace
+        .apply_yaml(&subscription("early", "orders", at))
+        .await
+        .unwrap();
     let why = ready(&namespace, "subscription/early", "False").await;
     assert!(why.starts_with("ChannelNotFound"), "{why}");
-    namespace.apply_yaml(&channel("elsewhere", "no-such-bus")).await.unwrap();
+    namespace
+        .apply_yaml(&channel("elsewhere", "no-such-bus"))
+        .await
+        .unwrap();
     let why = ready(&namespace, "channel/elsewhere", "False").await;
     assert!(why.starts_with("BusNotFound"), "{why}");
 
-    namespace.apply_yaml(&channel("orders", "missing")).await.unwrap();
+    namespace
+        .apply_yaml(&channel("orders", "missing"))
+        .await
+        .unwrap();
     ready(&namespace, "subscription/early", "True").await;
     let path = format!("/{}/orders", namespace.name());
-    assert_eq!(client::post(messages, &path, &[], "x").await.unwrap().status, 202);
+    assert_eq!(
+        client::post(messages, &path, &[], "x")
+            .await
+            .unwrap()
+            .status,
+        202
+    );
     got(&sink, 1).await;
 }
 
@@ -101,12 +161,24 @@ async fn deletes_clean_up_in_every_order() {
         ["subscription/s", "channel/c", "clusterbus/every-order"],
         ["channel/c", "subscription/s", "clusterbus/every-order"],
     ] {
-        namespace.apply_yaml(&cluster_bus("every-order")).await.unwrap();
-        namespace.apply_yaml(&channel("c", "every-order")).await.unwrap();
-        namespace.apply_yaml(&subscription("s", "c", at)).await.unwrap();
+        namespace
+            .apply_yaml(&cluster_bus("every-order"))
+            .await
+            .unwrap();
+        namespace
+            .apply_yaml(&channel("c", "every-order"))
+            .await
+            .unwrap();
+        namespace
+            .apply_yaml(&subscription("s", "c", at))
+            .await
+            .unwrap();
         ready(&namespace, "subscription/s", "True").await;
         for object in order {
-            namespace.kubectl_ok(&["delete", object, "--timeout=60s"]).await.unwrap();
+            namespace
+                .kubectl_ok(&["delete", object, "--timeout=60s"])
+                .await
+                .unwrap();
         }
     }
 }
@@ -121,9 +193,14 @@ async fn a_field_whose_behaviour_is_not_there_yet_is_refused_in_the_status() {
     namespace.apply_yaml(&channel("c", "notyet")).await.unwrap();
     let filtered = format!(
         "{}\n",
-        subscription("s", "c", at).trim_end().replace("spec: {", "spec: {filters: [{exact: {type: a}}], ")
+        subscription("s", "c", at)
+            .trim_end()
+            .replace("spec: {", "spec: {filters: [{exact: {type: a}}], ")
     );
     namespace.apply_yaml(&filtered).await.unwrap();
     let why = ready(&namespace, "subscription/s", "False").await;
-    assert!(why.starts_with("NotYetSupported") && why.contains("filters"), "{why}");
+    assert!(
+        why.starts_with("NotYetSupported") && why.contains("filters"),
+        "{why}"
+    );
 }

@@ -18,7 +18,13 @@ pub(crate) async fn with_crds(control: &ControlPlane) {
         .await
         .unwrap();
     control
-        .kubectl_ok(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &crds.to_string_lossy()])
+        .kubectl_ok(&[
+            "wait",
+            "--for=condition=Established",
+            "--timeout=60s",
+            "-f",
+            &crds.to_string_lossy(),
+        ])
         .await
         .unwrap();
 }
@@ -40,7 +46,11 @@ pub(crate) fn busway(args: &[&str], control: Option<&ControlPlane>) -> Binary {
 
 /// A subscriber: `busway sink` with these flags, and where it listens.
 pub(crate) async fn sink(more: &[&str]) -> (Binary, SocketAddr) {
-    let args: Vec<_> = ["sink", "--listen", "127.0.0.1:0"].iter().chain(more).copied().collect();
+    let args: Vec<_> = ["sink", "--listen", "127.0.0.1:0"]
+        .iter()
+        .chain(more)
+        .copied()
+        .collect();
     let sink = busway(&args, None);
     let address = sink.address("sink", DEADLINE).await.unwrap();
     (sink, address)
@@ -90,7 +100,10 @@ pub(crate) fn subscription(name: &str, channel: &str, subscriber: SocketAddr) ->
 /// Waits until Ready of an object is this status for its current generation, and returns its reason and message.
 pub(crate) async fn ready(namespace: &Namespace, object: &str, status: &str) -> String {
     wait::until(&format!("{object} is Ready {status}"), DEADLINE, || async {
-        let found = namespace.kubectl_ok(&["get", object, "-o", "json"]).await.map_err(|e| format!("{e:#}"))?;
+        let found = namespace
+            .kubectl_ok(&["get", object, "-o", "json"])
+            .await
+            .map_err(|e| format!("{e:#}"))?;
         judge(&found, status)
     })
     .await
@@ -99,18 +112,36 @@ pub(crate) async fn ready(namespace: &Namespace, object: &str, status: &str) -> 
 
 fn judge(found: &str, status: &str) -> Result<String, String> {
     let object: serde_json::Value = serde_json::from_str(found).map_err(|e| e.to_string())?;
-    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let ready = conditions.iter().find(|c| c["type"] == "Ready").cloned().unwrap_or_default();
-    if ready["status"] == status && ready["observedGeneration"] == object["metadata"]["generation"] {
-        Ok(format!("{} {}", ready["reason"].as_str().unwrap_or_default(), ready["message"].as_str().unwrap_or_default()))
+    let conditions = object["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let ready = conditions
+        .iter()
+        .find(|c| c["type"] == "Ready")
+        .cloned()
+        .unwrap_or_default();
+    if ready["status"] == status && ready["observedGeneration"] == object["metadata"]["generation"]
+    {
+        Ok(format!(
+            "{} {}",
+            ready["reason"].as_str().unwrap_or_default(),
+            ready["message"].as_str().unwrap_or_default()
+        ))
     } else {
-        Err(format!("generation {}: {:#}", object["metadata"]["generation"], object["status"]))
+        Err(format!(
+            "generation {}: {:#}",
+            object["metadata"]["generation"], object["status"]
+        ))
     }
 }
 
 /// How many requests a sink has printed.
 pub(crate) fn received(sink: &Binary) -> usize {
-    sink.output().iter().filter(|line| line.starts_with("POST ")).count()
+    sink.output()
+        .iter()
+        .filter(|line| line.starts_with("POST "))
+        .count()
 }
 
 /// Waits until a sink has got at least so many.

@@ -1,15 +1,29 @@
 //! Metrics of the process, beside those of its data plane.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 
 use crate::process::Served;
+
+/// One counter of a bus; the name carries no `_total`.
+#[derive(Clone, Copy, Debug)]
+pub struct BusCounter {
+    /// Its name.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// How many.
+    pub value: u64,
+}
+
+/// Reads what a bus counts by itself.
+pub type BusCounters = Arc<dyn Fn() -> Vec<BusCounter> + Send + Sync>;
 
 /// Name, type and meaning of each; the names carry no `_total`.
 pub const TABLE: &[(&str, &str, &str)] = &[
@@ -36,6 +50,7 @@ pub(crate) struct ProcessMetrics {
     ready: i64,
     routes_age: f64,
     refused: u64,
+    buses: Vec<(String, Vec<BusCounter>)>,
 }
 
 impl ProcessMetrics {
@@ -49,6 +64,10 @@ impl ProcessMetrics {
                 .unwrap_or_default()
                 .as_secs_f64(),
             refused: served.iter().map(|s| s.monitor.refused_writes()).sum(),
+            buses: served
+                .iter()
+                .filter_map(|s| Some((s.plane.name().to_string(), s.counters.as_ref()?())))
+                .collect(),
         }
     }
 
@@ -76,6 +95,19 @@ impl Collector for ProcessMetrics {
                 }
             }
         }
+        // One descriptor a name: the buses of a process that count by themselves are of one kind.
+        let Some((_, first)) = self.buses.first() else {
+            return Ok(());
+        };
+        for (at, counter) in first.iter().enumerate() {
+            let mut metric =
+                encoder.encode_descriptor(counter.name, counter.help, None, MetricType::Counter)?;
+            for (bus, counters) in &self.buses {
+                let value = counters.get(at).map_or(0, |counter| counter.value);
+                let labels = [("bus", bus.as_str())];
+                ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+            }
+        }
         Ok(())
     }
 }
@@ -92,10 +124,17 @@ where
     metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
 }
 
-/// The table as a page's section.
+/// The table as a page's section, with the counters of built-in buses.
 #[must_use]
-pub fn markdown() -> String {
+pub fn markdown(buses: &[BusCounter]) -> String {
     let mut text = String::from("| metric | type | meaning |\n|---|---|---|\n");
+    for counter in buses {
+        let _ = writeln!(
+            text,
+            "| `{}_total` (by `bus`) | counter | {} |",
+            counter.name, counter.help
+        );
+    }
     for (name, kind, help) in TABLE {
         let suffix = if *kind == "counter" { "_total" } else { "" };
         let _ = writeln!(text, "| `{name}{suffix}` | {kind} | {help} |");

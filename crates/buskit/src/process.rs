@@ -15,7 +15,10 @@ use busway_monitor::{Monitor, peers::LoadedPage};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::{Value, json};
 
-use crate::{admin::Introspect, metrics::ProcessMetrics};
+use crate::{
+    admin::Introspect,
+    metrics::{BusCounters, ProcessMetrics},
+};
 
 /// Shows a process's objects, where it keeps them.
 pub type Objects = Box<dyn Fn() -> Value + Send + Sync>;
@@ -35,6 +38,8 @@ pub struct Served {
     pub plane: Arc<Plane>,
     /// Its Monitor.
     pub monitor: Monitor,
+    /// What the bus counts by itself.
+    pub counters: Option<BusCounters>,
 }
 
 impl Process {

@@ -1,6 +1,11 @@
 //! Wires one bus: Monitor, data plane, ports, signals. [`run_dispatcher`] is a bus author's `main`.
 
-use std::{num::NonZeroUsize, process::ExitCode, sync::Arc, thread};
+use std::{
+    num::NonZeroUsize,
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+    thread,
+};
 
 use anyhow::Context as _;
 use busway_core::{
@@ -18,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin,
     args::DispatcherArgs,
+    metrics::BusCounters,
     process::{Process, Served},
     resources::Resources,
     telemetry::{self, LogFormat},
@@ -31,6 +37,14 @@ pub struct Given {
     pub budget: MemoryBudget,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    counters: Arc<OnceLock<BusCounters>>,
+}
+
+impl Given {
+    /// Shows what the bus counts by itself at `/metrics`; the first call counts.
+    pub fn show(&self, counters: BusCounters) {
+        let _ = self.counters.set(counters);
+    }
 }
 
 #[derive(Debug, Parser)]
@@ -80,6 +94,7 @@ pub fn serve(
     let given = Given {
         budget: MemoryBudget::new(ReceiverSettings::default().max_memory),
         clock: Arc::new(SystemClock),
+        counters: Arc::default(),
     };
     let bus = make(&given).context("the bus cannot be opened")?;
     let runtime = control_runtime()?;
@@ -127,11 +142,7 @@ async fn run(
     let options = Options {
         role,
         parts: if local { Parts::Both } else { Parts::DataPlane },
-        orphans: if local {
-            Orphans::Mine
-        } else {
-            Orphans::NotMine
-        },
+        orphans: orphans(args, bus_ref),
         loopback: if local {
             Loopback::Allowed
         } else {
@@ -143,7 +154,7 @@ async fn run(
         receiver: receiver.filter(|_| local),
         memory_limit: crate::memory::limit(),
         cache_dir: args.cache_dir.clone(),
-        clock: given.clock,
+        clock: Arc::clone(&given.clock),
         ..Options::default()
     };
     let component = match role {
@@ -159,6 +170,7 @@ async fn run(
     process.add(Served {
         plane,
         monitor: monitor.clone(),
+        counters: given.counters.get().cloned(),
     });
     let process = Arc::new(process);
     let ports = Ports::open(args, &process)?;
@@ -205,6 +217,16 @@ async fn run(
     match ended {
         Some(what) => anyhow::bail!("{what} ended by itself"),
         None => Ok(()),
+    }
+}
+
+/// Without an operator this process tells of what no bus owns. One that sees a namespace only does
+/// not see ClusterBuses, and would call them missing.
+fn orphans(args: &DispatcherArgs, bus: &BusRef) -> Orphans {
+    match bus {
+        _ if !args.is_local() => Orphans::NotMine,
+        BusRef::Namespaced { .. } if args.standalone => Orphans::MineButClusterBuses,
+        BusRef::Namespaced { .. } | BusRef::Cluster { .. } => Orphans::Mine,
     }
 }
 

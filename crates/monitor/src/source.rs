@@ -6,14 +6,14 @@ pub mod lease;
 
 use std::{collections::BTreeMap, fmt};
 
-use async_trait::async_trait;
-use busway_api::{Bus, Channel, ClusterBus, Subscription};
-use futures::stream::BoxStream;
-use k8s_openapi::api::core::v1::Namespace;
 use ::kube::{
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::watcher,
 };
+use async_trait::async_trait;
+use busway_api::{Bus, Channel, ClusterBus, Subscription};
+use futures::stream::BoxStream;
+use k8s_openapi::api::core::v1::Namespace;
 use serde_json::Value;
 use tokio::sync::watch;
 

@@ -41,7 +41,7 @@ struct Inner {
 
 impl Destination {
     /// Reads an address as a resource writes it: an http(s) URL as it is, else
-    /// `host[:port][/path]`; a host of one label is a Service in `namespace`.
+    /// `host[:port][/path]`; a host of one label is a Service in `namespace`, but for `localhost`.
     ///
     /// # Errors
     /// [`InvalidDestination`], in words for the condition of the resource.
@@ -80,7 +80,8 @@ impl Destination {
             None => return Err(malformed("it has no host".to_owned())),
             Some(Host::Domain(name)) => {
                 let name = name.strip_suffix('.').unwrap_or(name);
-                if is_label(name) {
+                // No Service can be meant by it (RFC 6761), and every laptop has one.
+                if is_label(name) && name != "localhost" {
                     format!("{name}.{namespace}.svc.{cluster_domain}")
                 } else if name.ends_with(".svc") {
                     format!("{name}.{cluster_domain}")

@@ -21,6 +21,7 @@ fn every_form_resolves_to_a_url() {
             "https://u:p%40@example.com:8443",
             "https://example.com:8443/",
         ),
+        ("http://localhost:9000/", "http://localhost:9000/"),
         ("10.1.2.3:80/x", "http://10.1.2.3/x"),
         ("[::1]:9000", "http://[::1]:9000/"),
     ] {
