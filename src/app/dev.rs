@@ -146,7 +146,7 @@ async fn serve(args: &DevArgs, config: &DevConfig) -> anyhow::Result<()> {
         () = data_plane.stopped() => Err(anyhow::anyhow!("a worker of the data plane ended by itself")),
         () = ports.ended() => Err(anyhow::anyhow!("the admin port is not served any more")),
         result = buses.follow(&terminal) => result,
-        result = play(args, config, receiver, &source, ledger.as_deref(), &terminal) => result,
+        result = play(config, (receiver, ports.debug), &source, ledger.as_deref(), &terminal) => result,
     };
     let drained = data_plane.drain(args.grace).await;
     buses.stop().await;
@@ -169,9 +169,8 @@ async fn serve(args: &DevArgs, config: &DevConfig) -> anyhow::Result<()> {
 
 /// Posts the demo's messages once everything is Ready; ends only with `--once`.
 async fn play(
-    args: &DevArgs,
     config: &DevConfig,
-    receiver: SocketAddr,
+    (receiver, debug): (SocketAddr, SocketAddr),
     source: &FolderSource,
     ledger: Option<&Ledger>,
     terminal: &Terminal,
@@ -201,7 +200,7 @@ async fn play(
     if let Some(channel) = a_channel(source) {
         terminal.print(format!(
             "\nTry next:\n  curl -i http://{receiver}/{channel} -H 'content-type: application/json' -d '{{\"hello\": \"busway\"}}'\n  curl http://{}/objects\nCtrl-C ends it.\n",
-            args.debug
+            debug
         ));
     }
     std::future::pending().await

@@ -263,7 +263,11 @@ fn shown_targets(view: &View) -> [Option<String>; 3] {
 fn delivering_said(delivering: &Delivering, flow: Option<Flow>) -> Said {
     let kind = ConditionType::Delivering;
     match flow {
-        Some(Flow::Held) => Said::no(kind, Reason::Held, "an edit made it invalid"),
+        Some(Flow::Held) => Said::no(
+            kind,
+            Reason::Held,
+            "it is invalid as it is written, see Ready: nothing is attempted until it is mended",
+        ),
         Some(Flow::Paused) => Said::no(kind, Reason::Paused, "spec.paused is set"),
         Some(Flow::Running) | None => delivering.said(),
     }
