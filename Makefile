@@ -7,8 +7,8 @@ SHELL := bash
 # A folder of their own, so that the two builds do not throw each other's work away.
 SIM_RUSTFLAGS := --cfg tokio_unstable
 SIM_TARGET := $(or $(CARGO_TARGET_DIR),target)/sim
-# Simulations are the test targets named `sim`.
-SIMS := $(wildcard tests/sim.rs crates/*/tests/sim.rs)
+# Simulations are the test targets named `sim`; only their own packages are built so.
+SIMS := $(patsubst crates/%/tests/sim.rs,-p busway-%,$(wildcard crates/*/tests/sim.rs))
 
 export SEED
 
@@ -29,7 +29,7 @@ tools: ## build the pinned tools that tests and checks run, once, into a cache o
 test: ## every test that needs no root; the last line is the sum
 	hack/tools.sh etcd kubernetes
 	hack/sum-tests.sh "cargo test --workspace --no-fail-fast" \
-		$(if $(SIMS),"RUSTFLAGS='$(SIM_RUSTFLAGS)' CARGO_TARGET_DIR='$(SIM_TARGET)' cargo test --workspace --no-fail-fast --test sim")
+		$(if $(SIMS),"RUSTFLAGS='$(SIM_RUSTFLAGS)' CARGO_TARGET_DIR='$(SIM_TARGET)' cargo test $(SIMS) --no-fail-fast --test sim")
 
 .PHONY: check
 check: ## format, lints, licenses and sources of dependencies, generated files
