@@ -5,7 +5,7 @@ use std::{env, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use third_party_bus::SqliteBus;
 
 /// Longer than the 20 s within which a dispatcher tells that it still holds a message.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     busway_buskit::run_dispatcher(|_| {
