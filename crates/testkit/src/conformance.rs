@@ -97,6 +97,7 @@ macro_rules! conformance {
                 a_subscription_created_anew_sees_nothing_of_the_old_one,
                 a_channel_created_anew_sees_nothing_of_the_old_one,
                 a_late_hook_of_an_old_identity_removes_nothing_of_the_new_one,
+                names_that_look_alike_are_kept_apart,
             ],
             publishing: [
                 an_unknown_channel_is_refused,

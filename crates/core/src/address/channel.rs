@@ -159,6 +159,63 @@ mod tests {
         );
     }
 
+    #[test]
+    fn names_as_long_as_they_may_be_are_found_and_longer_ones_are_malformed() {
+        use ChannelAddressError::Malformed;
+        // As `<name>-channel` is a Service's name, a channel has 55 characters at most.
+        let (namespace, channel) = ("n".repeat(63), "c".repeat(55));
+        let expected = format!("{namespace}/{channel}");
+        let inside = "svc.cluster.local.:65535";
+        let host = format!("{channel}-channel.{namespace}.{inside}");
+        assert_eq!(of(&format!("/{expected}"), "x"), Ok(expected.clone()));
+        assert_eq!(of("/", &host), Ok(expected));
+        let longer = format!("/{namespace}n/{channel}");
+        assert_eq!(of(&longer, "x"), Err(Malformed("path")));
+        let longer = format!("{channel}-channel.{namespace}n");
+        assert_eq!(of("/", &longer), Err(Malformed("host")));
+        for (labels, error) in [
+            (126, ChannelAddressError::NotAChannel),
+            (127, Malformed("host")),
+        ] {
+            let host = format!("{}a", "a.".repeat(labels));
+            assert_eq!(of("/", &host), Err(error), "{} characters", host.len());
+        }
+    }
+
+    #[test]
+    fn names_that_look_alike_are_told_apart() {
+        for (host, expected) in [
+            ("a-channel.b", "b/a"),
+            ("a-channel-channel.b", "b/a-channel"),
+            ("a-b-channel.c", "c/a-b"),
+            ("a-channel.b-c", "b-c/a"),
+            ("svc-channel.svc.svc", "svc/svc"),
+            ("a-channel.channels", "channels/a"),
+            ("a-channel.b.channels.cluster.local", "b/a-channel"),
+        ] {
+            assert_eq!(of("/", host).as_deref(), Ok(expected), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_cluster_domain_is_a_setting() {
+        let of = |host| channel_of("/", Some(host), "farm.example").map(|c| c.to_string());
+        for host in [
+            "orders-channel.shop.svc.farm.example",
+            "orders.shop.channels.Farm.Example",
+            "orders-channel.shop",
+        ] {
+            assert_eq!(of(host).as_deref(), Ok("shop/orders"), "{host}");
+        }
+        for host in [
+            "orders-channel.shop.svc.cluster.local",
+            "orders.shop.channels.cluster.local",
+            "orders-channel.shop.svcfarm.example",
+        ] {
+            assert_eq!(of(host), Err(ChannelAddressError::NotAChannel), "{host}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_request_panics(path in ".{0,80}", host in ".{0,300}") {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use busway_core::{Uid, bus::PublishError};
+use busway_core::{ChannelRef, SubscriptionRef, Uid, bus::PublishError};
 use futures::{FutureExt as _, future::try_join_all};
 
 use super::{
@@ -181,4 +181,55 @@ pub async fn a_late_hook_of_an_old_identity_removes_nothing_of_the_new_one(
     rig.comes("s", &["kept", "too"]).await?;
     let known = rig.bus.backlog(&subscription_ref("s")).await;
     known.map(drop).context("the backlog")
+}
+
+/// Names that are one when they are joined, or shortened, are of different channels and subscriptions.
+///
+/// # Errors
+/// Says which got another's message.
+pub async fn names_that_look_alike_are_kept_apart(subject: Arc<dyn Subject>) -> Verdict {
+    let rig = Rig::open(subject).await?;
+    let (longest, end) = ("n".repeat(252), ["a", "b"]);
+    let names = [
+        ("a", "b-c", "s-t".to_owned()),
+        ("a-b", "c", "s-t".to_owned()),
+        ("a-b-c", "d", "s".to_owned()),
+        ("a-b", "c-d", "s".to_owned()),
+        ("a-b", "b-c", "s.t".to_owned()),
+        ("a", "c", format!("{longest}{}", end[0])),
+        ("a", "d", format!("{longest}{}", end[1])),
+    ];
+    let specs = names.map(|(namespace, name, subscriber)| {
+        let (mut of, mut to) = (channel(name), subscription(name, &subscriber));
+        of.channel = ChannelRef::new(namespace, name);
+        of.uid = Uid::new(&format!("channel-{namespace}/{name}"));
+        to.subscription = SubscriptionRef::new(namespace, &subscriber);
+        to.uid = Uid::new(&format!("subscription-{namespace}/{subscriber}"));
+        (to.channel, to.channel_uid) = (of.channel.clone(), of.uid.clone());
+        (of, to)
+    });
+    for (channel, subscription) in &specs {
+        rig.provision(channel).await?;
+        rig.subscribe(subscription).await?;
+    }
+    for (channel, _) in &specs {
+        let published = rig
+            .bus
+            .publish(&channel.channel, message(channel.channel.as_str()));
+        published.await.context("publish")?;
+    }
+    for (channel, subscription) in &specs {
+        let expected = [channel.channel.as_str()];
+        rig.comes_to(&subscription.subscription, &expected).await?;
+    }
+    // One goes, and its look-alikes stay.
+    let ((gone, its), others) = specs.split_first().context("no names")?;
+    rig.unsubscribe(its).await?;
+    rig.unprovision(gone).await?;
+    for (channel, subscription) in others {
+        let published = rig.bus.publish(&channel.channel, message("again")).await;
+        published.with_context(|| format!("publish to {}", channel.channel))?;
+        rig.comes_to(&subscription.subscription, &["again"]).await?;
+    }
+    Ok(())
 }

@@ -116,9 +116,17 @@ impl Rig {
         subscription: &str,
         credit: Credit,
     ) -> anyhow::Result<Consumer> {
-        let name = subscription_ref(subscription);
-        let deliveries = self.bus.consume(&name, credit).await;
-        let deliveries = deliveries.with_context(|| format!("consume {name}"))?;
+        self.consume_of(&subscription_ref(subscription), credit)
+            .await
+    }
+
+    async fn consume_of(
+        &self,
+        subscription: &SubscriptionRef,
+        credit: Credit,
+    ) -> anyhow::Result<Consumer> {
+        let deliveries = self.bus.consume(subscription, credit).await;
+        let deliveries = deliveries.with_context(|| format!("consume {subscription}"))?;
         Ok(Consumer {
             deliveries,
             patience: self.subject.patience(),
@@ -127,7 +135,17 @@ impl Rig {
 
     /// Fails unless exactly these messages come to a subscription, in any order; settles them.
     pub(super) async fn comes(&self, subscription: &str, expected: &[&str]) -> Verdict {
-        let mut consumer = self.consume(subscription).await?;
+        let name = subscription_ref(subscription);
+        self.comes_to(&name, expected).await
+    }
+
+    /// The same, for a subscription of any namespace.
+    pub(super) async fn comes_to(
+        &self,
+        subscription: &SubscriptionRef,
+        expected: &[&str],
+    ) -> Verdict {
+        let mut consumer = self.consume_of(subscription, WIDE).await?;
         let mut got = BTreeSet::new();
         for _ in expected {
             let delivery = consumer.next().await.with_context(|| {
@@ -145,7 +163,7 @@ impl Rig {
             got == expected,
             "{subscription} was to get {expected:?} and got {got:?}"
         );
-        consumer.nothing().await.context(subscription.to_owned())
+        consumer.nothing().await.context(subscription.to_string())
     }
 }
 
