@@ -1,5 +1,7 @@
 //! `busway dev DIR`: a folder of manifests served in one process, without a cluster.
 
+mod buses;
+
 use std::{
     collections::{BTreeMap, HashMap},
     net::{Ipv4Addr, SocketAddr},
@@ -10,52 +12,31 @@ use std::{
 
 use anyhow::Context as _;
 use busway_buskit::{
-    Bus, BusRef,
-    process::{Process, Served},
+    process::Process,
     resources::default_state,
     runner::{Ports, control_runtime},
     signals,
     telemetry::{self, LogFormat},
 };
-use busway_core::{
-    address::HostMap,
-    budget::MemoryBudget,
-    routes::ReceiverSettings,
-    serving,
-    world::{Clock, SystemClock},
-};
+use busway_core::{address::HostMap, budget::MemoryBudget, routes::ReceiverSettings};
 use busway_dataplane::{DataPlane, Network, Observer, Settings, World};
-use busway_monitor::{
-    Loopback, Monitor, Options, Orphans, Parts,
-    source::{
-        Source,
-        folder::{FolderOptions, FolderSource},
-    },
+use busway_monitor::source::{
+    Source,
+    folder::{FolderOptions, FolderSource},
 };
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use self::buses::Buses;
 use super::{
-    command::DevArgs,
-    demo,
-    devconfig::DevConfig,
-    ledger::Ledger,
-    memory,
-    stand_in::{NotInDev, Nothing},
-    table::Objects,
+    command::DevArgs, demo, devconfig::DevConfig, ledger::Ledger, table::Objects,
     terminal::Terminal,
 };
 use crate::cli::sink;
 
-/// Hooks that run at once, per bus: they are all in this process.
-const CONCURRENCY: usize = 16;
 /// How long everything may take to be Ready before the demo begins all the same: it then says why.
 const READY_DEADLINE: Duration = Duration::from_secs(15);
-/// The bus of what no bus owns: not a valid name, so no object is ever called that.
-const ORPHANS: &str = "-";
-/// Changes that come together are shown as one table.
-const SETTLING: Duration = Duration::from_millis(300);
 
 /// Serves until Ctrl-C, or with `--once` until the demo is over.
 pub(crate) fn run(args: &DevArgs) -> anyhow::Result<()> {
@@ -199,8 +180,7 @@ async fn play(
     }
     if let Some(channel) = a_channel(source) {
         terminal.print(format!(
-            "\nTry next:\n  curl -i http://{receiver}/{channel} -H 'content-type: application/json' -d '{{\"hello\": \"busway\"}}'\n  curl http://{}/objects\nCtrl-C ends it.\n",
-            debug
+            "\nTry next:\n  curl -i http://{receiver}/{channel} -H 'content-type: application/json' -d '{{\"hello\": \"busway\"}}'\n  curl http://{debug}/objects\nCtrl-C ends it.\n"
         ));
     }
     std::future::pending().await
@@ -265,171 +245,4 @@ async fn start_sinks(
         )));
     }
     Ok(tasks)
-}
-
-/// The buses of the folder, each with a Monitor of its own.
-struct Buses<'a> {
-    args: &'a DevArgs,
-    hosts: HostMap,
-    receiver: SocketAddr,
-    budget: MemoryBudget,
-    source: Arc<FolderSource>,
-    data_plane: DataPlane,
-    process: Arc<Process>,
-    running: HashMap<BusRef, Running>,
-}
-
-struct Running {
-    builtin: bool,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Buses<'_> {
-    /// Follows the folder: starts and stops buses, and shows the table when it changed.
-    async fn follow(&mut self, terminal: &Terminal) -> anyhow::Result<()> {
-        let mut changed = self.source.changed();
-        let mut last = String::new();
-        loop {
-            changed.borrow_and_update();
-            self.reconcile().await;
-            tokio::time::sleep(SETTLING).await;
-            let mut table = objects(&self.source).table();
-            for (file, complaint) in self.source.complaints() {
-                table.push_str(&format!("refused: {file}: {complaint}\n"));
-            }
-            if table != last {
-                terminal.print(format!("\n{table}"));
-                last = table;
-            }
-            changed
-                .changed()
-                .await
-                .context("the folder is not followed any more")?;
-        }
-    }
-
-    async fn reconcile(&mut self) {
-        let wanted = buses(&self.source.objects());
-        let gone: Vec<_> = self
-            .running
-            .iter()
-            .filter(|(bus, running)| {
-                bus.name() != ORPHANS && wanted.get(bus) != Some(&running.builtin)
-            })
-            .map(|(bus, _)| bus.clone())
-            .collect();
-        for bus in gone {
-            if let Some(running) = self.running.remove(&bus) {
-                running.end().await;
-            }
-            self.data_plane.remove(&bus);
-            self.process.remove(&bus);
-        }
-        for (bus, builtin) in wanted {
-            if !self.running.contains_key(&bus) {
-                self.start(bus, builtin);
-            }
-        }
-    }
-
-    fn start(&mut self, name: BusRef, builtin: bool) {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (bus, counters): (Arc<dyn Bus>, _) = if builtin {
-            let (bus, counters) = memory::open(&self.budget, &clock);
-            (bus, Some(counters))
-        } else {
-            (Arc::new(NotInDev(name.clone())), None)
-        };
-        let plane = self.data_plane.add(&name, Arc::clone(&bus));
-        let monitor = self
-            .monitor(bus, Orphans::NotMine)
-            .data_plane(Arc::clone(&plane) as Arc<dyn serving::DataPlane>);
-        self.process.add(Served {
-            plane,
-            monitor: monitor.clone(),
-            counters,
-        });
-        self.run(name, builtin, monitor);
-    }
-
-    /// A channel of a bus that is not there, or a subscription of a missing channel, belongs to no
-    /// bus: a Monitor of its own says so.
-    fn tell_of_orphans(&mut self) {
-        let name = BusRef::Cluster {
-            name: ORPHANS.to_owned(),
-        };
-        let monitor = self.monitor(Arc::new(Nothing), Orphans::Mine);
-        self.run(name, true, monitor);
-    }
-
-    fn monitor(&self, bus: Arc<dyn Bus>, orphans: Orphans) -> Monitor {
-        let source = Arc::clone(&self.source) as Arc<dyn Source>;
-        Monitor::new("busway-dev", source, bus).options(Options {
-            parts: Parts::Both,
-            orphans,
-            loopback: Loopback::Allowed,
-            cluster_domain: self.args.cluster_domain.clone(),
-            hosts: Some(self.hosts.clone()),
-            receiver: Some(self.receiver),
-            memory_limit: busway_buskit::memory::limit(),
-            ..Options::default()
-        })
-    }
-
-    fn run(&mut self, name: BusRef, builtin: bool, monitor: Monitor) {
-        let stop = CancellationToken::new();
-        let task = spawn(monitor, name.clone(), stop.clone());
-        self.running.insert(
-            name,
-            Running {
-                builtin,
-                stop,
-                task,
-            },
-        );
-    }
-
-    async fn stop(&mut self) {
-        for (_, running) in self.running.drain() {
-            running.end().await;
-        }
-    }
-}
-
-impl Running {
-    async fn end(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "a monitor panicked");
-        }
-    }
-}
-
-fn spawn(monitor: Monitor, name: BusRef, stop: CancellationToken) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        if let Err(error) = monitor.run(name.clone(), CONCURRENCY, stop).await {
-            tracing::error!(bus = %name, %error, "not served any more");
-        }
-    })
-}
-
-/// The buses in the folder, and whether each is a built-in one.
-fn buses(objects: &[Value]) -> HashMap<BusRef, bool> {
-    objects
-        .iter()
-        .filter_map(|object| {
-            let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
-            let name = text("/metadata/name")?.to_owned();
-            let bus = match object.get("kind")?.as_str()? {
-                "Bus" => BusRef::Namespaced {
-                    namespace: text("/metadata/namespace")?.to_owned(),
-                    name,
-                },
-                "ClusterBus" => BusRef::Cluster { name },
-                _ => return None,
-            };
-            Some((bus, object.pointer("/spec/memory").is_some()))
-        })
-        .collect()
 }
