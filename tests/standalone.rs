@@ -5,6 +5,8 @@
 #[path = "standalone/support.rs"]
 mod support;
 
+#[path = "standalone/edges.rs"]
+mod edges;
 #[path = "standalone/faults.rs"]
 mod faults;
 #[path = "standalone/story.rs"]
