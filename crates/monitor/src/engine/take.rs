@@ -266,6 +266,8 @@ impl Engine {
         let key = Key::Subscription(r.clone());
         let state = self.world.subscriptions.entry(r.clone()).or_default();
         let before = identity(state.meta());
+        let channel_of = |o: &Arc<Subscription>| ChannelRef::new(r.namespace(), &o.spec.channel);
+        let left = state.object.as_ref().map(channel_of);
         match change {
             Change::Gone => {
                 state.object = None;
@@ -294,22 +296,17 @@ impl Engine {
         }
         settle_finalizer(state);
         let after = identity(state.meta());
-        let channel = state
-            .object
-            .as_ref()
-            .map(|o| ChannelRef::new(r.namespace(), &o.spec.channel));
+        let channel = state.object.as_ref().map(channel_of);
         if let Some(uid) = uid {
             self.world.by_uid.insert(uid, key.clone());
         }
+        if before != after {
+            // Also when it is gone: its channel may wait for just that.
+            self.dirty
+                .extend(left.into_iter().chain(channel.clone()).map(Key::Channel));
+        }
         if let Some(channel) = channel {
-            self.world
-                .by_channel
-                .entry(channel.clone())
-                .or_default()
-                .insert(r);
-            if before != after {
-                self.mark(Key::Channel(channel));
-            }
+            self.world.by_channel.entry(channel).or_default().insert(r);
         }
         self.mark(key);
     }

@@ -63,11 +63,7 @@ pub(crate) async fn what_was_unsettled_at_kill_9_is_delivered_and_its_attempts_c
     let dispatcher = world.start().await;
     wait::until("everything is settled", DEADLINE, async || {
         let left = world.rows("queue");
-        if left == 0 {
-            Ok(())
-        } else {
-            Err(format!("{left} left\n{:#?}", dispatcher.process.output()))
-        }
+        if left == 0 { Ok(()) } else { Err(format!("{left} left\n{:#?}", dispatcher.process.output())) }
     })
     .await
     .unwrap();

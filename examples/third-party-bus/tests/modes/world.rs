@@ -199,7 +199,7 @@ impl World {
         wait::until(&format!("{kind} {name} is gone"), DEADLINE, async || {
             match self.object(at, kind, name).await {
                 None => Ok(()),
-                Some(found) => Err(format!("{found:#}\n{:#?}", at.process.output())),
+                Some(found) => Err(format!("{found:#}\n{}", at.process.output().join("\n"))),
             }
         })
         .await
