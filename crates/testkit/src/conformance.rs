@@ -3,7 +3,7 @@
 //! [`conformance!`](crate::conformance!) makes a test of each case, so that a failure names the
 //! guarantee that does not hold:
 //!
-//! ```ignore
+//! ```text
 //! struct Mine(tempfile::TempDir);
 //!
 //! #[async_trait::async_trait]
