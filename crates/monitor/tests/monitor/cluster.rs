@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -38,6 +39,7 @@ struct State {
     notes: Vec<Note>,
     faults: HashMap<String, Vec<WriteError>>,
     conflicts: u32,
+    answers_after: Duration,
     away: bool,
 }
 
@@ -230,6 +232,11 @@ impl Cluster {
         self.lock().faults.insert(name.to_owned(), errors);
     }
 
+    /// Writes of finalizers are answered so much later than watches tell of them.
+    pub(crate) fn answer_after(&self, delay: Duration) {
+        self.lock().answers_after = delay;
+    }
+
     /// The next finalizer writes fail with a conflict.
     pub(crate) fn conflict(&self, times: u32) {
         self.lock().conflicts = times;
@@ -370,7 +377,7 @@ impl Source for Cluster {
         finalizer: &'static str,
         change: FinalizerChange,
     ) -> Result<(), WriteError> {
-        self.write(object, |state, id, mut stored, version| {
+        let written = self.write(object, |state, id, mut stored, version| {
             if stored["metadata"]["resourceVersion"] != json!(resource_version)
                 || state.conflicts > 0
             {
@@ -392,7 +399,10 @@ impl Source for Cluster {
                 put(state, id, stored, version);
             }
             Ok(())
-        })
+        });
+        let delay = self.lock().answers_after;
+        tokio::time::sleep(delay).await;
+        written
     }
 
     async fn set_cluster_bus(

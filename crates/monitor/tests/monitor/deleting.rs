@@ -1,5 +1,7 @@
 //! Deletion: in every order, with everything removed from the bus before the object goes.
 
+use std::time::Duration;
+
 use busway_core::bus::Scope;
 use serde_json::json;
 
@@ -122,6 +124,23 @@ async fn what_was_deleted_while_nobody_ran_is_removed_when_a_process_is_back() {
     rig.until_gone("Subscription", "shop/mail").await;
     assert!(position(&rig, "unsubscribe shop/mail") < position(&rig, "unprovision shop/orders"));
     assert_eq!(rig.bus.count("provision shop/orders"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_waits_for_its_last_subscription_goes_on_when_that_is_told_gone_first() {
+    let rig = Rig::ready(Scope::Shared).await;
+    let cluster = rig.stop().await;
+    cluster.answer_after(Duration::from_secs(1));
+    cluster.delete("Channel", "shop/orders");
+    cluster.delete("Subscription", "shop/mail");
+    let setup = Setup {
+        cluster,
+        bus: FakeBus::new(Scope::Shared),
+        ..Setup::new(Scope::Shared)
+    };
+    let rig = setup.run();
+    rig.until_gone("Subscription", "shop/mail").await;
+    rig.until_gone("Channel", "shop/orders").await;
 }
 
 #[tokio::test(start_paused = true)]
