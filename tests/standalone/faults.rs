@@ -83,6 +83,18 @@ async fn messages_go_on_while_the_api_server_is_away_and_changes_come_through_wh
     ready(&namespace, "subscription/s", "True").await;
     let path = format!("/{}/c", namespace.name());
 
+    // The file is written every few seconds; whoever starts in the outage reads what is in it then.
+    wait::until("the subscription is in the file", DEADLINE, || async {
+        let files = std::fs::read_dir(&cache).unwrap();
+        let mut texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()));
+        match texts.any(|text| text.is_ok_and(|text| text.contains("\"subscriber\":"))) {
+            true => Ok(()),
+            false => Err("it is not"),
+        }
+    })
+    .await
+    .unwrap();
+
     let load = Load::start(messages, path.clone());
     control.stop_apiserver();
     let back = Instant::now() + OUTAGE;
