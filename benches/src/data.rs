@@ -19,7 +19,7 @@ const FAN_OUT: u64 = 10;
 /// The fixed rates, in messages a second.
 const RATES: [u64; 2] = [500, 1000];
 /// What `--sabotage loss` loses: one delivery of so many.
-const LOSE_EVERY: u64 = 1000;
+const LOSE_EVERY: u64 = 100;
 /// How long `--sabotage stall` stands still: well over what [`crate::check`] lets pass.
 const STALL_MILLIS: u64 = 700;
 
@@ -49,7 +49,7 @@ pub(crate) struct DataArgs {
 /// What is broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Sabotage {
-    /// The bare loop loses one delivery of a thousand.
+    /// The bare loop loses one delivery of a hundred.
     Loss,
     /// The generator stands still in the middle of a run.
     Stall,

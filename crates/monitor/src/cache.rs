@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::{
     convert::{bus::AnyBus, channel::bus_of},
     engine::Given,
+    names::fitted,
     world::World,
 };
 
@@ -31,6 +32,10 @@ struct File {
     channels: Vec<Arc<Channel>>,
     subscriptions: Vec<Arc<Subscription>>,
 }
+
+/// A file's name, without its endings: file systems take 255 bytes, and the file that is being
+/// written has a longer one.
+const LONGEST_NAME: usize = 200;
 
 /// What the file has.
 pub(crate) struct Loaded {
@@ -50,11 +55,11 @@ pub(crate) struct Cache {
 impl Cache {
     pub(crate) fn new(dir: &Path, bus: &BusRef) -> Self {
         let name = match bus {
-            BusRef::Namespaced { namespace, name } => format!("bus.{namespace}.{name}.json"),
-            BusRef::Cluster { name } => format!("clusterbus.{name}.json"),
+            BusRef::Namespaced { namespace, name } => format!("bus.{namespace}.{name}"),
+            BusRef::Cluster { name } => format!("clusterbus.{name}"),
         };
         Self {
-            path: dir.join(name),
+            path: dir.join(format!("{}.json", fitted(&name, LONGEST_NAME))),
             saved: None,
             versions: 0,
         }

@@ -16,6 +16,7 @@ mod engine;
 mod feed;
 mod health;
 mod jobs;
+mod names;
 mod queue;
 mod routes;
 mod status;

@@ -19,6 +19,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::names::fitted;
+
 /// How long a Lease holds after its last renewal.
 const DURATION: Duration = Duration::from_secs(15);
 /// How often the holder renews.
@@ -49,20 +51,16 @@ pub struct LeaseOptions {
     pub create: bool,
 }
 
-/// `busway-<bus>`, or `busway-<namespace>-<bus>` where several namespaces' buses share one namespace for their Leases;
+/// `busway-<bus>`, or `busway.<namespace>.<bus>` where several namespaces' buses share one namespace for their Leases;
 /// at most 63 characters: what is longer is cut, and told apart by a hash.
 #[must_use]
 pub fn lease_name(namespace: Option<&str>, bus: &str) -> String {
     let full = match namespace {
-        Some(namespace) => format!("busway-{namespace}-{bus}"),
+        // A namespace has no dot: no two pairs make one name, nor a pair and a ClusterBus.
+        Some(namespace) => format!("busway.{namespace}.{bus}"),
         None => format!("busway-{bus}"),
     };
-    if full.len() <= MAX_NAME {
-        return full;
-    }
-    let hash = format!("{:016x}", fnv1a(full.as_bytes()));
-    let kept = full.get(..MAX_NAME - hash.len() - 1).unwrap_or("busway");
-    format!("{}-{hash}", kept.trim_end_matches(['-', '.']))
+    fitted(&full, MAX_NAME)
 }
 
 /// The pod's name, else host name and process id.
@@ -75,13 +73,6 @@ pub fn identity(pod_name: Option<&str>) -> String {
     let host = host.trim();
     let host = if host.is_empty() { "localhost" } else { host };
     format!("{host}-{}", std::process::id())
-}
-
-/// The same on every build and machine, unlike the standard library's.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 /// Runs for the Lease until `shutdown`, then gives it back. Losing it ends nothing but the receiver's `true`.

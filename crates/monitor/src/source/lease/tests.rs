@@ -78,7 +78,12 @@ async fn a_holder_that_cannot_renew_steps_down_before_others_may_take_over() {
 #[test]
 fn lease_names_fit_and_stay_apart() {
     assert_eq!(lease_name(None, "main"), "busway-main");
-    assert_eq!(lease_name(Some("shop"), "main"), "busway-shop-main");
+    assert_eq!(lease_name(Some("shop"), "main"), "busway.shop.main");
+    assert_ne!(lease_name(Some("a-b"), "c"), lease_name(Some("a"), "b-c"));
+    assert_ne!(
+        lease_name(Some("shop"), "main"),
+        lease_name(None, "shop-main")
+    );
     let one = lease_name(Some("shop"), &"a".repeat(80));
     let other = lease_name(Some("shop"), &format!("{}b", "a".repeat(79)));
     assert!(one.len() <= MAX_NAME && other.len() <= MAX_NAME);
