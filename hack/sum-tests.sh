@@ -12,8 +12,10 @@ for command in "$@"; do
 done
 
 read -r passed failed < <(awk '/^test result:/ {passed += $4; failed += $6} END {print passed + 0, failed + 0}' "$out")
-# One more test: every row of the specification has tests that ran.
-if hack/spec-coverage.sh "$out"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+# One more test, where the others passed: every row of the specification has tests that ran.
+if [ "${#broken[@]}" -eq 0 ]; then
+  if hack/spec-coverage.sh "$out"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+fi
 grep -E '^test .* \.\.\. FAILED$' "$out" | sort -u
 for command in ${broken[@]+"${broken[@]}"}; do echo "failed: $command"; done
 if [ "${#broken[@]}" -gt 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi # did not compile, or crashed
