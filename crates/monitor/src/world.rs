@@ -139,7 +139,7 @@ pub(crate) struct Good {
     pub(crate) generation: i64,
     pub(crate) arguments: Vec<Argument>,
     pub(crate) parameters: ResolvedParameters,
-    pub(crate) targets: Targets,
+    pub(crate) targets: Arc<Targets>,
 }
 
 /// The bus that this Monitor serves.

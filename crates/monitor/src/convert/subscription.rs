@@ -28,9 +28,9 @@ pub(crate) struct Targets {
 pub(crate) struct View {
     pub(crate) parameters: Result<ResolvedParameters, Problem>,
     /// Complete and allowed.
-    pub(crate) targets: Result<Targets, Problem>,
+    pub(crate) targets: Result<Arc<Targets>, Problem>,
     /// As above, but for what the bus forbids: an edit of the bus stops nothing that runs.
-    pub(crate) lenient: Option<Targets>,
+    pub(crate) lenient: Option<Arc<Targets>>,
     /// A field whose behaviour is not there yet.
     pub(crate) refused: Option<Problem>,
 }
@@ -63,10 +63,14 @@ pub(crate) fn view(
         Err(problem) => (Err(problem), None),
         Ok(own) => {
             let merged = own.over(below);
-            (
-                targets(subscription, &merged, rules, Strictness::Strict),
-                targets(subscription, &merged, rules, Strictness::FormOnly).ok(),
-            )
+            let of = |strictness| targets(subscription, &merged, rules, strictness).map(Arc::new);
+            let strict = of(Strictness::Strict);
+            // What is allowed is the same in form.
+            let lenient = match &strict {
+                Ok(targets) => Some(Arc::clone(targets)),
+                Err(_) => of(Strictness::FormOnly).ok(),
+            };
+            (strict, lenient)
         }
     };
     View {

@@ -430,7 +430,7 @@ impl Engine {
                         generation,
                         arguments: object.spec.arguments.clone(),
                         parameters: parameters.clone(),
-                        targets: targets.clone(),
+                        targets: Arc::clone(targets),
                     });
                     settle(s.common.backing.as_mut(), generation);
                 }

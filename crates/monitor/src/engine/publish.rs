@@ -1,6 +1,6 @@
 //! From the world to Routes.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use busway_core::{
     ChannelRef, SubscriptionRef,
@@ -81,7 +81,7 @@ impl Engine {
         }
         let view = s.view.as_ref()?;
         let blame = view.problem().map(|_| Self::blame_of_subscription(s, view));
-        let targets = working_targets(s, view, r)?;
+        let targets = Arc::unwrap_or_clone(working_targets(s, view, r)?);
         Some(SubscriptionRoute {
             subscription: r.clone(),
             uid: s.uid()?,
@@ -145,15 +145,19 @@ pub(super) fn flow(blame: Option<Blame>, paused: Option<bool>) -> Flow {
 }
 
 /// Where messages go: as the subscription says, or as it last said when it was valid.
-fn working_targets(s: &SubscriptionState, view: &View, r: &SubscriptionRef) -> Option<Targets> {
+fn working_targets(
+    s: &SubscriptionState,
+    view: &View,
+    r: &SubscriptionRef,
+) -> Option<Arc<Targets>> {
     if let Ok(targets) = &view.targets {
-        return Some(targets.clone());
+        return Some(Arc::clone(targets));
     }
     if let Some(good) = &s.good {
-        return Some(good.targets.clone());
+        return Some(Arc::clone(&good.targets));
     }
     if let Some(targets) = &view.lenient {
-        return Some(targets.clone());
+        return Some(Arc::clone(targets));
     }
     // Of a former life of this process; it is held, so nothing is sent there.
     let status = s.object.as_ref()?.status.as_ref()?;
@@ -161,10 +165,10 @@ fn working_targets(s: &SubscriptionState, view: &View, r: &SubscriptionRef) -> O
         let url = url.as_deref()?;
         Destination::parse(url, r.namespace(), "").ok()
     };
-    Some(Targets {
+    Some(Arc::new(Targets {
         subscriber: read(&status.subscriber_url)?,
         reply_to: read(&status.reply_url),
         dead_letter_sink: read(&status.dead_letter_url),
         policy: DeliveryPolicy::default(),
-    })
+    }))
 }

@@ -9,7 +9,7 @@ use crate::{
     health,
     source::{Kind, WriteError},
     status::{
-        Progress,
+        Progress, Text,
         assemble::{Subject, assemble},
         writer::Written,
     },
@@ -60,7 +60,7 @@ impl Engine {
         let (ownership, kind) = (self.ownership, object.kind);
         // The status of what cannot be decoded is not seen.
         let decoded = self.object_key(key).is_some();
-        let shown = ownership.of(kind, observed.as_ref());
+        let shown = Text::of(ownership.of(kind, observed.as_ref()));
         let conditions = observed
             .as_ref()
             .and_then(|status| status.get("conditions").cloned())
@@ -75,7 +75,7 @@ impl Engine {
             generation,
             observed: &conditions,
         };
-        let wanted = assemble(words, &subject, memory, ownership, &wall);
+        let wanted = Text::of(assemble(words, &subject, memory, ownership, &wall));
         let seen_within = SEEN_WITHIN.saturating_mul(1 << memory.unseen.min(MOST_DOUBLINGS));
         let (last, offered_at) = match &memory.offered {
             Some((offered, _)) if *offered == shown => {
@@ -115,7 +115,11 @@ impl Engine {
     }
 
     pub(super) fn written(&mut self, written: Written) {
-        let Written { key, value, result } = written;
+        let Written {
+            key,
+            status,
+            result,
+        } = written;
         let now = Instant::now();
         let Some(memory) = self.memory_mut(&key) else {
             return;
@@ -123,7 +127,7 @@ impl Engine {
         match result {
             Ok(()) => {
                 if let Some((offered, at)) = memory.offered.as_mut()
-                    && *offered == value
+                    && *offered == status
                 {
                     *at = now;
                 }
@@ -133,7 +137,7 @@ impl Engine {
             Err(WriteError::Gone) => memory.offered = None,
             Err(error) => {
                 memory.offered = None;
-                memory.refused = Some(value);
+                memory.refused = Some(status);
                 let refused = &self.given.shown.refused;
                 let count = refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
                 // The first, and then ever fewer.

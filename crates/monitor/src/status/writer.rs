@@ -6,9 +6,9 @@ use std::{
 };
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use serde_json::Value;
 use tokio::time::Instant;
 
+use super::Text;
 use crate::{
     queue::Queue,
     source::{ObjectKey, Source, WriteError},
@@ -22,17 +22,17 @@ const CONCURRENCY: usize = 24;
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) key: Key,
-    pub(crate) value: Value,
+    pub(crate) status: Text,
     pub(crate) result: Result<(), WriteError>,
 }
 
-type Attempt = (Key, ObjectKey, Value, Result<(), WriteError>);
+type Attempt = (Key, ObjectKey, Text, Result<(), WriteError>);
 
 pub(crate) struct Writer {
     source: Arc<dyn Source>,
     manager: Arc<str>,
     queue: Queue<Key>,
-    waiting: HashMap<Key, (ObjectKey, Value)>,
+    waiting: HashMap<Key, (ObjectKey, Text)>,
     in_flight: FuturesUnordered<BoxFuture<'static, Attempt>>,
     /// Cleared while they were in flight: their end is nobody's business any more.
     forgotten: HashSet<Key>,
@@ -51,8 +51,8 @@ impl Writer {
     }
 
     /// Takes a status to write; it replaces one of that object that was not begun yet.
-    pub(crate) fn offer(&mut self, key: Key, object: ObjectKey, value: Value) {
-        self.waiting.insert(key.clone(), (object, value));
+    pub(crate) fn offer(&mut self, key: Key, object: ObjectKey, status: Text) {
+        self.waiting.insert(key.clone(), (object, status));
         self.queue.add(&key);
     }
 
@@ -69,7 +69,7 @@ impl Writer {
     /// Begins what may begin.
     pub(crate) fn start(&mut self, now: Instant) {
         while let Some(key) = self.queue.take(now) {
-            let Some((object, value)) = self.waiting.remove(&key) else {
+            let Some((object, status)) = self.waiting.remove(&key) else {
                 self.queue.done(&key);
                 continue;
             };
@@ -77,8 +77,11 @@ impl Writer {
             let source = Arc::clone(&self.source);
             let manager = Arc::clone(&self.manager);
             let attempt = async move {
-                let result = source.apply_status(&object, &manager, value.clone()).await;
-                (key, object, value, result)
+                let result = match status.value() {
+                    Ok(value) => source.apply_status(&object, &manager, value).await,
+                    Err(error) => Err(WriteError::Refused(error.to_string())),
+                };
+                (key, object, status, result)
             };
             self.in_flight.push(attempt.boxed());
         }
@@ -87,7 +90,7 @@ impl Writer {
     /// The next that ended; waits for ever while none is under way.
     pub(crate) async fn next(&mut self) -> Written {
         loop {
-            let Some((key, object, value, result)) = self.in_flight.next().await else {
+            let Some((key, object, status, result)) = self.in_flight.next().await else {
                 std::future::pending::<()>().await;
                 continue;
             };
@@ -98,7 +101,7 @@ impl Writer {
             );
             if transient && !self.forgotten.remove(&key) {
                 tracing::debug!(%object, ?result, "the status was not written and will be tried again");
-                self.waiting.entry(key.clone()).or_insert((object, value));
+                self.waiting.entry(key.clone()).or_insert((object, status));
                 self.queue.retry(&key, Instant::now(), fastrand::u64(..));
                 // The loop of the owner begins it when it is due.
                 continue;
@@ -107,7 +110,11 @@ impl Writer {
             if again {
                 self.queue.add(&key);
             }
-            return Written { key, value, result };
+            return Written {
+                key,
+                status,
+                result,
+            };
         }
     }
 }
