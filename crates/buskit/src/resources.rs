@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use busway_core::BusRef;
 use busway_monitor::{
     Replicas,
+    names::fnv1a,
     peers::{FixedPeers, FollowedPeers},
     replicas::Alone,
     source::{
@@ -127,13 +128,7 @@ pub fn default_state(dir: &std::path::Path) -> anyhow::Result<PathBuf> {
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
     // Two folders may be spelled alike after that; a checksum tells them apart.
-    let sum = full
-        .as_os_str()
-        .as_encoded_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
-            (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    let sum = fnv1a(full.as_os_str().as_encoded_bytes());
     let tail: String = name
         .chars()
         .rev()

@@ -185,28 +185,22 @@ async fn run(
     }
 
     let reconciling = CancellationToken::new();
-    let running = tokio::spawn({
+    let mut running = tokio::spawn({
         let (monitor, bus_ref) = (monitor, bus_ref.clone());
         let (concurrency, reconciling) = (usize::from(args.concurrency), reconciling.clone());
         async move { monitor.run(bus_ref, concurrency, reconciling).await }
     });
     let mut ended = None;
-    let mut running = Some(running);
-    if let Some(running) = running.as_mut() {
-        tokio::select! {
-            signal = crate::signals::terminated() => tracing::info!(signal, "leaving"),
-            () = data_plane.stopped() => ended = Some("a worker of the data plane"),
-            _ = &mut *running => ended = Some("the monitor"),
-            () = ports.ended() => ended = Some("the admin port"),
-        }
-    }
-    if ended == Some("the monitor") {
-        running = None;
+    tokio::select! {
+        signal = crate::signals::terminated() => tracing::info!(signal, "leaving"),
+        () = data_plane.stopped() => ended = Some("a worker of the data plane"),
+        _ = &mut running => ended = Some("the monitor"),
+        () = ports.ended() => ended = Some("the admin port"),
     }
     // Messages first: the Monitor goes on saying what is served until they are done.
     let drained = data_plane.drain(args.grace).await;
     reconciling.cancel();
-    if let Some(running) = running {
+    if ended != Some("the monitor") {
         running.await.context("the monitor panicked")??;
     }
     resources.close().await;

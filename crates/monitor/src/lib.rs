@@ -4,6 +4,7 @@
 //! a [`busway_core::serving::DataPlane`].
 
 pub mod monitor;
+pub mod names;
 pub mod options;
 pub mod peers;
 pub mod replicas;
@@ -16,7 +17,6 @@ mod engine;
 mod feed;
 mod health;
 mod jobs;
-mod names;
 mod queue;
 mod routes;
 mod status;

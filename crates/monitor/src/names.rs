@@ -12,8 +12,9 @@ pub(crate) fn fitted(full: &str, longest: usize) -> String {
     format!("{}-{hash}", kept.trim_end_matches(['-', '.']))
 }
 
-/// The same on every build and machine, unlike the standard library's.
-fn fnv1a(bytes: &[u8]) -> u64 {
+/// A checksum that is the same on every build and machine, unlike the standard library's.
+#[must_use]
+pub fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
