@@ -16,17 +16,36 @@ binaries() {
   case $1 in
     etcd) echo etcd ;;
     kubernetes) echo kube-apiserver kube-controller-manager kubectl ;;
+    kubernetes-node) echo kube-scheduler kubelet kube-proxy ;;
+    kubernetes-1.33) echo kube-apiserver-1.33 ;;
+    containerd) echo containerd containerd-shim-runc-v2 ctr ;;
+    coredns) echo coredns ;;
+    helm) echo helm ;;
     cargo-deny) echo cargo-deny ;;
     *) fail "unknown tool '$1'; hack/tools.versions has: $(names)" ;;
   esac
 }
 
 build_etcd() { go_tool etcd go.etcd.io/etcd/server/v3; }
+build_coredns() { go_tool coredns github.com/coredns/coredns; }
+build_helm() { go_tool helm helm.sh/helm/v3/cmd/helm; }
+
+# Without the snapshotters that want a file system of their own: the test bed uses overlayfs.
+build_containerd() {
+  local version=$1 module=github.com/containerd/containerd/v2 binary packages=()
+  shift
+  for binary in "$@"; do packages+=("$module/cmd/$binary"); done
+  go_module containerd
+  for binary in "${packages[@]}"; do go get -tool "$binary@$version"; done
+  go build -trimpath -tags "no_btrfs no_zfs no_devmapper no_aufs" -ldflags "-s -w -X $module/version.Version=${version#v}" \
+    -o "$WORK/bin/" "${packages[@]}"
+}
 
 # k8s.io/kubernetes requires its staging modules at v0.0.0 and replaces them by folders of its repository, which its
 # module does not carry: replace them by their releases. Without the version flags `kubectl version` fails.
 build_kubernetes() {
-  local version=$1 staged client=k8s.io/client-go/pkg/version base=k8s.io/component-base/version flags="-s -w" package packages=()
+  local version=$1 minor staged client=k8s.io/client-go/pkg/version base=k8s.io/component-base/version flags="-s -w" package packages=()
+  minor=$(cut -d. -f2 <<<"$version")
   shift
   for package in "$@"; do packages+=("k8s.io/kubernetes/cmd/$package"); done
   go_module kubernetes
@@ -39,9 +58,16 @@ build_kubernetes() {
   } >>go.mod
   go mod tidy
   for package in $base $client; do
-    flags+=" -X $package.gitVersion=$version -X $package.gitMajor=1 -X $package.gitMinor=$(cut -d. -f2 <<<"$version")"
+    flags+=" -X $package.gitVersion=$version -X $package.gitMajor=1 -X $package.gitMinor=$minor"
   done
   go build -trimpath -ldflags "$flags" -o "$WORK/bin/" "${packages[@]}"
+}
+
+build_kubernetes-node() { build_kubernetes "$@"; }
+
+build_kubernetes-1.33() {
+  build_kubernetes "$1" kube-apiserver
+  mv "$WORK/bin/kube-apiserver" "$WORK/bin/kube-apiserver-1.33"
 }
 
 build_cargo-deny() {
