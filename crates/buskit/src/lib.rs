@@ -8,6 +8,7 @@ pub mod admin;
 pub mod args;
 pub mod memory;
 pub mod metrics;
+pub mod prelude;
 pub mod process;
 pub mod resources;
 pub mod runner;

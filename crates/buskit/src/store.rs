@@ -2,14 +2,19 @@
 
 use std::{
     fmt::Display,
-    io, thread,
+    io,
+    pin::pin,
+    sync::Arc,
+    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use busway_core::bus::{BusError, HookError, PublishError};
+use async_trait::async_trait;
+use busway_core::bus::{BusError, Deliveries, Delivery, HookError, PublishError};
 use busway_message::Message;
+use futures::{StreamExt as _, stream::unfold};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Calls that wait for a [`Blocking`] value; more wait at their own caller.
 const MAX_WAITING: usize = 1024;
@@ -102,6 +107,45 @@ impl<T: Send + 'static> Blocking<T> {
     }
 }
 
+/// One consumer of an engine that does not push: it is asked again and again.
+#[async_trait]
+pub trait Taker: Send + Sync + 'static {
+    /// The next message that is due, held from now on; nothing while there is none, or the credit
+    /// is used up. [`BusError::UnknownSubscription`] ends the stream without an error.
+    async fn take(self: Arc<Self>) -> Result<Option<Delivery>, BusError>;
+
+    /// The stream was dropped: what it gave out is to be handed back. Must not block.
+    fn stop(&self);
+}
+
+/// What a [`Taker`] takes, as a stream. When there was nothing it is asked again as soon as its
+/// `changed` is notified, and after `every`, for what other processes did and what became due.
+pub fn taken<T: Taker>(taker: Arc<T>, changed: fn(&T) -> &Notify, every: Duration) -> Deliveries {
+    unfold(Stopping(taker), move |taker| async move {
+        let asked = Arc::clone(&taker.0);
+        loop {
+            // Before the look, so that no change between look and wait is missed.
+            let mut change = pin!(changed(&asked).notified());
+            change.as_mut().enable();
+            match Arc::clone(&asked).take().await {
+                Ok(None) => drop(tokio::time::timeout(every, change).await),
+                Err(BusError::UnknownSubscription) => return None,
+                taken => return Some((taken.transpose()?, taker)),
+            }
+        }
+    })
+    .boxed()
+}
+
+/// Stops a taker when its stream is dropped.
+struct Stopping<T: Taker>(Arc<T>);
+
+impl<T: Taker> Drop for Stopping<T> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 /// A message as bytes: one `name:value` line a header, an empty line, the body.
 #[must_use]
 pub fn encode(message: &Message) -> Vec<u8> {
@@ -151,6 +195,13 @@ pub fn from_micros(micros: i64) -> SystemTime {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    };
+
+    use busway_core::bus::{Fate, Settle, Settler};
+
     use super::*;
 
     #[test]
@@ -176,6 +227,92 @@ mod tests {
         let time = UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_001);
         assert_eq!(from_micros(micros(time)), time);
         assert_eq!(micros(UNIX_EPOCH - Duration::from_secs(1)), 0);
+    }
+
+    /// Gives out numbers as messages, and says when it is stopped.
+    #[derive(Default)]
+    struct Numbers {
+        given: Mutex<Vec<Option<u8>>>,
+        looks: AtomicUsize,
+        stopped: AtomicBool,
+        changed: Notify,
+    }
+
+    #[async_trait]
+    impl Taker for Numbers {
+        async fn take(self: Arc<Self>) -> Result<Option<Delivery>, BusError> {
+            self.looks.fetch_add(1, Relaxed);
+            let next = self.given.lock().unwrap().pop();
+            let number = match next {
+                Some(Some(number)) => number,
+                Some(None) => return Err(BusError::UnknownSubscription),
+                None => return Ok(None),
+            };
+            Ok(Some(Delivery {
+                message: Message::default().with_body(vec![number].into()),
+                accepted_at: UNIX_EPOCH,
+                attempts: 0,
+                fate: Fate::Deliver,
+                settle: Settle::new(Arc::new(Nobody), 0),
+            }))
+        }
+
+        fn stop(&self) {
+            self.stopped.store(true, Relaxed);
+        }
+    }
+
+    struct Nobody;
+
+    #[async_trait]
+    impl Settler for Nobody {
+        async fn done(&self, _: u64) -> Result<(), BusError> {
+            Ok(())
+        }
+        async fn retry_at(&self, _: u64, _: SystemTime, _: u32) -> Result<(), BusError> {
+            Ok(())
+        }
+        fn release(&self, _: u64) {}
+        async fn extend(&self, _: u64, _: u32) -> Result<(), BusError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_taker_is_asked_again_after_a_change_and_after_a_while_and_is_told_of_the_end() {
+        let every = Duration::from_secs(3600);
+        let numbers = Arc::new(Numbers::default());
+        let mut stream = taken(Arc::clone(&numbers), |numbers| &numbers.changed, every);
+        let begin = tokio::time::Instant::now();
+        let give = async {
+            while numbers.looks.load(Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+            numbers.given.lock().unwrap().push(Some(7));
+            numbers.changed.notify_waiters();
+        };
+        let (first, ()) = futures::join!(stream.next(), give);
+        assert_eq!(first.unwrap().unwrap().message.body().as_ref(), [7]);
+        assert!(begin.elapsed() < every, "nobody looked after the change");
+
+        // Nobody tells of this one.
+        let tell_nobody = async {
+            while numbers.looks.load(Relaxed) < 3 {
+                tokio::task::yield_now().await;
+            }
+            numbers.given.lock().unwrap().push(Some(8));
+        };
+        let (second, ()) = futures::join!(stream.next(), tell_nobody);
+        assert_eq!(second.unwrap().unwrap().message.body().as_ref(), [8]);
+        assert!(begin.elapsed() >= every);
+
+        numbers.given.lock().unwrap().push(None);
+        assert!(
+            stream.next().await.is_none(),
+            "an unknown subscription ends the stream"
+        );
+        drop(stream);
+        assert!(numbers.stopped.load(Relaxed));
     }
 
     #[tokio::test]

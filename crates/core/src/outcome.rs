@@ -177,6 +177,12 @@ impl Cause {
             Self::HopLimit => "HopLimit",
         }
     }
+
+    /// The cause of that short name, for a bus that stores it.
+    #[must_use]
+    pub fn of_reason(reason: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.reason() == reason)
+    }
 }
 
 /// How a message ended for one subscription; nothing else ends one.

@@ -6,13 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use busway_buskit::core::{bus::*, outcome::Cause};
+use busway_buskit::prelude::*;
 use busway_buskit::store::{Blocking, Failed, decode, encode, from_micros, micros};
-use busway_buskit::{Bus, ChannelRef, Message, SubscriptionRef, async_trait};
 use futures::stream::{self, BoxStream, StreamExt as _};
-use rusqlite::{
-    Connection, OptionalExtension as _, Params, Transaction, TransactionBehavior::Immediate, params,
-};
+use rusqlite::{Connection, OptionalExtension as _, Params, Transaction, TransactionBehavior::Immediate};
 use tokio::sync::Notify;
 
 /// Carries messages in a SQLite file; several processes may share it.
@@ -28,11 +25,10 @@ impl SqliteBus {
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub fn open(file: &Path, lease: Duration) -> Result<Self, Failed> {
-        let connection = Connection::open(file).map_err(Failed::new)?;
-        connection.execute_batch(include_str!("schema.sql")).map_err(Failed::new)?;
-        let file = Blocking::start("sqlite", connection).map_err(Failed::new)?;
-        Ok(Self { file, lease, changed: Arc::default() })
+    pub fn open(file: &Path, lease: Duration) -> anyhow::Result<Self> {
+        let connection = Connection::open(file)?;
+        connection.execute_batch(include_str!("sql/schema.sql"))?;
+        Ok(Self { file: Blocking::start("sqlite", connection)?, lease, changed: Arc::default() })
     }
 
     /// Works in a transaction; what comes back as Ok is on the disk.
@@ -59,58 +55,43 @@ impl SqliteBus {
 #[async_trait]
 impl Bus for SqliteBus {
     fn profile(&self) -> Profile {
-        Profile {
-            scope: Scope::Shared,
-            durability: Durability::Durable { detail: "fsynced to a SQLite file".to_owned() },
-            ordering: Ordering::No,
-            can_delay: true,
-            capabilities: Capabilities::NONE.with_backlog().with_dead_letters(),
-            channel_parameters: Vec::new(),
-            subscription_parameters: Vec::new(),
-        }
+        let durability = Durability::Durable { detail: "fsynced to a SQLite file".to_owned() };
+        let capabilities = Capabilities::NONE.with_backlog().with_dead_letters();
+        Profile { can_delay: true, capabilities, ..Profile::plain(Scope::Shared, durability) }
     }
 
-    async fn provision(&self, channel: &ChannelSpec) -> Result<(), HookError> {
-        let sql = "INSERT INTO channels VALUES (?1, ?2)
-                   ON CONFLICT (name) DO UPDATE SET uid = uid WHERE uid = excluded.uid";
-        let ours = self.execute(sql, (channel.channel.as_str().to_owned(), channel.uid.to_string())).await?;
+    async fn provision(&self, spec: &ChannelSpec) -> Result<(), HookError> {
+        let values = (spec.channel.to_string(), spec.uid.to_string());
+        let ours = self.execute(include_str!("sql/provision.sql"), values).await?;
         let error = HookError::permanent("NotOurs", "the file keeps a channel of that name with another UID");
         ours.then_some(()).ok_or(error)
     }
 
-    async fn unprovision(&self, channel: &ChannelSpec) -> Result<(), HookError> {
-        let sql = "DELETE FROM channels WHERE name = ?1 AND uid = ?2 AND ?3";
-        let delete = channel.retention == Retention::Delete;
-        self.execute(sql, (channel.channel.to_string(), channel.uid.to_string(), delete)).await?;
+    async fn unprovision(&self, spec: &ChannelSpec) -> Result<(), HookError> {
+        let values = (spec.channel.to_string(), spec.uid.to_string(), spec.retention == Retention::Delete);
+        self.execute("DELETE FROM channels WHERE name = ?1 AND uid = ?2 AND ?3", values).await?;
         Ok(())
     }
 
     async fn subscribe(&self, spec: &SubscriptionSpec) -> Result<(), HookError> {
-        let (name, uid) = (spec.subscription.to_string(), spec.uid.to_string());
-        let other = "DELETE FROM subscriptions WHERE name = ?1 AND uid != ?2";
-        self.execute(other, (name.clone(), uid.clone())).await?;
-        let sql = "INSERT INTO subscriptions (name, uid, channel)
-                   SELECT ?1, ?2, name FROM channels WHERE name = ?3 AND uid = ?4
-                   ON CONFLICT (name) DO UPDATE SET uid = uid";
-        let channel = (spec.channel.to_string(), spec.channel_uid.to_string());
-        let known = self.execute(sql, (name, uid, channel.0, channel.1)).await?;
+        let (name, channel) = (spec.subscription.to_string(), spec.channel.to_string());
+        let values = (name, spec.uid.to_string(), channel, spec.channel_uid.to_string());
+        let known = self.execute(include_str!("sql/subscribe.sql"), values).await?;
         let error = HookError::transient("ChannelNotProvisioned", "the channel is not in the file");
         known.then_some(()).ok_or(error)
     }
 
     async fn unsubscribe(&self, spec: &SubscriptionSpec) -> Result<(), HookError> {
-        let sql = "DELETE FROM subscriptions WHERE name = ?1 AND uid = ?2";
-        self.execute(sql, (spec.subscription.to_string(), spec.uid.to_string())).await?;
+        let values = (spec.subscription.to_string(), spec.uid.to_string());
+        self.execute("DELETE FROM subscriptions WHERE name = ?1 AND uid = ?2", values).await?;
         Ok(())
     }
 
     async fn publish(&self, channel: &ChannelRef, message: Message) -> Result<(), PublishError> {
-        let name = channel.to_string();
+        let (name, now) = (channel.to_string(), micros(SystemTime::now()));
         let known = self.run(move |tx| {
-            let sql = "INSERT INTO queue (sub, message, size, accepted)
-                       SELECT id, ?2, ?3, ?4 FROM subscriptions WHERE channel = ?1";
-            let values = params![name, encode(&message), message.size() as i64, micros(SystemTime::now())];
-            tx.prepare_cached(sql)?.execute(values)?;
+            let values = (&name, encode(&message), message.size() as i64, now);
+            tx.prepare_cached(include_str!("sql/publish.sql"))?.execute(values)?;
             tx.prepare_cached("SELECT 1 FROM channels WHERE name = ?1")?.exists([&name])
         });
         let known = known.await?;
@@ -125,10 +106,9 @@ impl Bus for SqliteBus {
     }
 
     async fn dead_letter(&self, of: &SubscriptionRef, dead: Message, cause: Cause) -> Result<(), BusError> {
-        let sql = "INSERT INTO dead (sub, message, stored, cause)
-                   SELECT id, ?2, ?3, ?4 FROM subscriptions WHERE name = ?1";
         let values = (of.to_string(), encode(&dead), micros(SystemTime::now()), cause.reason());
-        self.execute(sql, values).await?.then_some(()).ok_or(BusError::UnknownSubscription)
+        let known = self.execute(include_str!("sql/dead_letter.sql"), values).await?;
+        known.then_some(()).ok_or(BusError::UnknownSubscription)
     }
 
     async fn dead_letters(
@@ -136,23 +116,18 @@ impl Bus for SqliteBus {
         of: &SubscriptionRef,
         cursor: Option<&str>,
     ) -> Result<BoxStream<'static, Result<StoredDeadLetter, BusError>>, BusError> {
-        // A page: whoever wants more reads on after its last cursor.
-        let sql = "SELECT dead.* FROM dead JOIN subscriptions s ON s.id = sub
-                   WHERE s.name = ?1 AND dead.id > ?2 ORDER BY dead.id LIMIT 100";
         let values = (of.to_string(), cursor.and_then(|c| c.parse().ok()).unwrap_or(0_i64));
         let page = self.run(move |tx| {
-            let letter = |row: &rusqlite::Row<'_>| {
-                let reason: String = row.get("cause")?;
-                Ok(Ok(StoredDeadLetter {
-                    cursor: row.get::<_, i64>("id")?.to_string(),
-                    stored_at: from_micros(row.get("stored")?),
-                    cause: Cause::ALL.into_iter().find(|c| c.reason() == reason).unwrap_or(Cause::Rejected),
-                    message: decode(&row.get::<_, Vec<u8>>("message")?).unwrap_or_default(),
-                }))
-            };
-            tx.prepare_cached(sql)?.query_map(values, letter)?.collect::<Result<Vec<_>, _>>()
+            let mut sql = tx.prepare_cached(include_str!("sql/dead_letters.sql"))?;
+            sql.query_map(values, |row| row.try_into())?.collect::<Result<Vec<_>, _>>()
         });
-        Ok(stream::iter(page.await?).boxed())
+        let letter = |(id, stored, cause, message): (i64, i64, String, Vec<u8>)| StoredDeadLetter {
+            cursor: id.to_string(),
+            stored_at: from_micros(stored),
+            cause: Cause::of_reason(&cause).unwrap_or(Cause::Rejected),
+            message: decode(&message).unwrap_or_default(),
+        };
+        Ok(stream::iter(page.await?.into_iter().map(letter).map(Ok)).boxed())
     }
 
     async fn remove_dead_letter(&self, of: &SubscriptionRef, cursor: &str) -> Result<(), BusError> {
@@ -162,9 +137,7 @@ impl Bus for SqliteBus {
     }
 
     async fn backlog(&self, of: &SubscriptionRef) -> Result<Option<Backlog>, BusError> {
-        let sql = "SELECT COUNT(q.id), MIN(accepted), COUNT(CASE WHEN held_until > ?2 THEN 1 END)
-                   FROM subscriptions s LEFT JOIN queue q ON q.sub = s.id WHERE s.name = ?1 GROUP BY s.id";
-        let values = (of.to_string(), micros(SystemTime::now()));
+        let (sql, values) = (include_str!("sql/backlog.sql"), (of.to_string(), micros(SystemTime::now())));
         let numbers = self.run(move |tx| tx.query_row(sql, values, |row| row.try_into()).optional()).await?;
         let (count, oldest, held): (u32, Option<i64>, u32) = numbers.ok_or(BusError::UnknownSubscription)?;
         Ok(Some(Backlog { count: count.into(), oldest: oldest.map(from_micros), in_flight: held.into() }))

@@ -32,13 +32,10 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) fn profile() -> Profile {
     Profile {
-        scope: Scope::PerReplica,
-        durability: Durability::Memory,
         ordering: Ordering::SingleConsumer,
         can_delay: true,
         capabilities: Capabilities::NONE.with_backlog(),
-        channel_parameters: Vec::new(),
-        subscription_parameters: Vec::new(),
+        ..Profile::plain(Scope::PerReplica, Durability::Memory)
     }
 }
 

@@ -19,6 +19,23 @@ pub struct Profile {
     pub subscription_parameters: Vec<Parameter>,
 }
 
+impl Profile {
+    /// A bus that keeps its state there, promises that much, and has nothing optional: the rest is
+    /// said with `..`.
+    #[must_use]
+    pub const fn plain(scope: Scope, durability: Durability) -> Self {
+        Self {
+            scope,
+            durability,
+            ordering: Ordering::No,
+            can_delay: false,
+            capabilities: Capabilities::NONE,
+            channel_parameters: Vec::new(),
+            subscription_parameters: Vec::new(),
+        }
+    }
+}
+
 /// Where a bus has its state, and so who runs its hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {

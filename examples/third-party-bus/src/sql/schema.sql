@@ -9,6 +9,10 @@ CREATE TABLE IF NOT EXISTS subscriptions (
   uid TEXT NOT NULL,
   channel TEXT NOT NULL REFERENCES channels (name) ON DELETE CASCADE
 );
+-- One of the same name and another UID was deleted while nobody looked: with it goes what was its own.
+CREATE TRIGGER IF NOT EXISTS subscriptions_renewed BEFORE INSERT ON subscriptions BEGIN
+  DELETE FROM subscriptions WHERE name = NEW.name AND uid != NEW.uid;
+END;
 CREATE INDEX IF NOT EXISTS subscriptions_of ON subscriptions (channel);
 -- A message of one subscription, its cursor being what is left. Times are microseconds since 1970.
 -- A consumer holds it until its lease, held_until, runs out: a holder that died needs no clean-up.
