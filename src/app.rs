@@ -8,23 +8,25 @@ mod devconfig;
 mod docs;
 mod ledger;
 mod memory;
+mod operator;
 mod stand_in;
 mod table;
 mod terminal;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use busway_buskit::{
-    runner::{self, exit_code},
+    runner::{self, Given, exit_code},
     signals,
     telemetry::{self, LogFormat},
 };
+use busway_core::Bus;
 use busway_monitor::Role;
 use clap::Parser as _;
 use command::{Cli, Command};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{crds, sink};
+use crate::cli::{crds, post, sink};
 
 /// Does what the arguments say.
 #[must_use]
@@ -35,16 +37,21 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Dev(args) => dev::run(&args),
-        // Memory is the one built-in bus yet; it refuses a Bus that asks for another.
-        Command::Dispatcher(args) => runner::serve(&args, Role::Whole, |given| {
-            let (bus, counters) = memory::open(&given.budget, &given.clock);
-            given.show(counters);
-            Ok(bus)
-        }),
+        Command::Operator(given) => operator::run(&given.args, given.log_format),
+        Command::Dispatcher(args) => runner::serve(&args, Role::Whole, open),
+        Command::Provisioner(args) => runner::serve(&args, Role::Provisioner, open),
         Command::Sink(args) => serve_sink(args),
+        Command::Post(args) => runner::control_runtime()?.block_on(post::run(args)),
         Command::Crds(args) => crds::run(&args),
         Command::Docs { page } => docs::print(page),
     }
+}
+
+/// Memory is the one built-in bus yet; it refuses a Bus that asks for another.
+fn open(given: &Given) -> anyhow::Result<Arc<dyn Bus>> {
+    let (bus, counters) = memory::open(&given.budget, &given.clock);
+    given.show(counters);
+    Ok(bus)
 }
 
 fn serve_sink(args: sink::SinkArgs) -> anyhow::Result<()> {

@@ -4,5 +4,6 @@
 
 pub mod buses;
 pub mod cli;
+pub mod operator;
 
 pub mod app;

@@ -2,10 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use busway_buskit::DispatcherArgs;
+use busway_buskit::{DispatcherArgs, telemetry::LogFormat};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cli::{crds::CrdsArgs, sink::SinkArgs};
+use crate::{
+    cli::{crds::CrdsArgs, post::PostArgs, sink::SinkArgs},
+    operator::OperatorArgs,
+};
 
 /// Channels, buses and subscriptions for Kubernetes.
 ///
@@ -21,10 +24,16 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve the manifests of a folder on this machine, without a cluster.
     Dev(DevArgs),
+    /// Make what Buses, ClusterBuses and Channels of a cluster need, and say what is wrong.
+    Operator(Box<Operator>),
     /// Serve one Bus or ClusterBus of a cluster: receive, carry, deliver.
     Dispatcher(Box<DispatcherArgs>),
+    /// Provision what backs the channels of one Bus or ClusterBus, which other processes serve.
+    Provisioner(Box<DispatcherArgs>),
     /// A small subscriber that prints what it gets.
     Sink(SinkArgs),
+    /// Send one message to a channel, and wait until it arrives, if asked to.
+    Post(PostArgs),
     /// Print the custom resource definitions, as `kubectl apply` takes them.
     Crds(CrdsArgs),
     /// Print a generated page of the documentation.
@@ -42,6 +51,17 @@ pub(crate) enum Page {
     Reasons,
     Metrics,
     Fields,
+}
+
+/// `busway operator`
+#[derive(Debug, Args)]
+pub(crate) struct Operator {
+    #[command(flatten)]
+    pub(crate) args: OperatorArgs,
+
+    /// How log lines look [default: text on a terminal, else json].
+    #[arg(long, value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
 }
 
 /// `busway dev`

@@ -1,0 +1,194 @@
+//! Server-side apply of children: only what is ours, only when it differs.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use kube::{
+    Resource as _,
+    api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
+    core::DynamicObject,
+};
+use serde_json::{Value, json};
+
+use super::{
+    children::{Child, ChildKind, ChildRef},
+    context::Context,
+    error::Error,
+    labels::{self, MANAGER},
+};
+
+/// What was applied last: of the wish, and of what was there when it was granted.
+#[derive(Debug, Default)]
+pub(crate) struct Applied(Mutex<HashMap<ChildRef, (u64, u64)>>);
+
+impl Applied {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ChildRef, (u64, u64)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes a child as it is wanted, for the owner of that UID. Says whether it was written.
+///
+/// # Errors
+/// [`Error::NameClash`] when the object is somebody else's; whatever the API server says.
+pub(crate) async fn apply(ctx: &Context, owner_uid: &str, child: &Child) -> Result<bool, Error> {
+    Ok(applied(ctx, owner_uid, child).await?.is_some())
+}
+
+/// As [`apply`]; what was written as it is now, or nothing where it was so already.
+///
+/// # Errors
+/// As [`apply`].
+pub(crate) async fn applied(
+    ctx: &Context,
+    owner_uid: &str,
+    child: &Child,
+) -> Result<Option<DynamicObject>, Error> {
+    let live = match ctx.stores.child(&child.at) {
+        Some(live) if labels::owner_uid(&*live) == Some(owner_uid) => Some((*live).clone()),
+        // Not there, or without our label, or just made: the API server knows.
+        _ => ours(ctx, owner_uid, &child.at).await?,
+    };
+    let wish = checksum(&child.manifest);
+    if let Some(live) = &live {
+        let granted = ctx.applied.lock().get(&child.at) == Some(&(wish, print(live)));
+        // A Lease is its holders' business once it is there.
+        if granted || child.at.kind == ChildKind::Lease {
+            return Ok(None);
+        }
+    }
+    let written = write(ctx, child, live.as_ref()).await?;
+    ctx.applied
+        .lock()
+        .insert(child.at.clone(), (wish, print(&written)));
+    Ok(Some(written))
+}
+
+/// Removes a child of that owner. Says whether it was there.
+///
+/// # Errors
+/// Whatever the API server says but that it is gone already.
+pub(crate) async fn remove(ctx: &Context, owner_uid: &str, at: &ChildRef) -> Result<bool, Error> {
+    let Some(live) = ctx.stores.child(at) else {
+        return Ok(false);
+    };
+    if labels::owner_uid(&*live) != Some(owner_uid) {
+        return Ok(false);
+    }
+    if live.metadata.deletion_timestamp.is_some() {
+        return Ok(true);
+    }
+    delete(ctx, at, live.metadata.uid.clone()).await?;
+    ctx.applied.lock().remove(at);
+    Ok(true)
+}
+
+/// Deletes exactly the object of that UID, and what came of it behind it.
+///
+/// # Errors
+/// Whatever the API server says but that it is gone already.
+pub(crate) async fn delete(ctx: &Context, at: &ChildRef, uid: Option<String>) -> Result<(), Error> {
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid,
+            resource_version: None,
+        }),
+        propagation_policy: Some(PropagationPolicy::Background),
+        ..DeleteParams::default()
+    };
+    let what = at.told();
+    let api = at.kind.api(ctx.client(), at.namespace.as_deref());
+    match ctx.call(&what, api.delete(&at.name, &params)).await {
+        Ok(_) | Err(Error::Gone { .. }) => {
+            tracing::info!(object = what, "deleted");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What is there under that name, if it is ours.
+async fn ours(ctx: &Context, uid: &str, at: &ChildRef) -> Result<Option<DynamicObject>, Error> {
+    let api = at.kind.api(ctx.client(), at.namespace.as_deref());
+    let Some(live) = ctx.call(&at.told(), api.get_opt(&at.name)).await? else {
+        return Ok(None);
+    };
+    let mine = match labels::owner_uid(&live) {
+        Some(owner) => owner == uid,
+        // Somebody took the label off; that we applied it once is still known.
+        None => live.metadata.managed_fields.iter().flatten().any(|fields| {
+            fields.manager.as_deref() == Some(MANAGER)
+                && fields.operation.as_deref() == Some("Apply")
+        }),
+    };
+    if mine {
+        Ok(Some(live))
+    } else {
+        Err(Error::NameClash { object: at.told() })
+    }
+}
+
+async fn write(
+    ctx: &Context,
+    child: &Child,
+    live: Option<&DynamicObject>,
+) -> Result<DynamicObject, Error> {
+    let mut payload = child.manifest.clone();
+    let params = PatchParams::apply(MANAGER);
+    let params = match live.and_then(|live| live.meta().uid.as_ref()) {
+        // The UID, so that another object that took its place is not written to.
+        Some(uid) => {
+            set(&mut payload, "uid", json!(uid));
+            params.force()
+        }
+        // Without force: what somebody made in between is a conflict, and is not taken over.
+        None => params,
+    };
+    let what = child.at.told();
+    let api = child
+        .at
+        .kind
+        .api(ctx.client(), child.at.namespace.as_deref());
+    let patch = Patch::Apply(&payload);
+    let written = ctx
+        .call(&what, api.patch(&child.at.name, &params, &patch))
+        .await?;
+    tracing::info!(
+        object = what,
+        "{}",
+        if live.is_some() { "applied" } else { "made" }
+    );
+    Ok(written)
+}
+
+fn set(payload: &mut Value, field: &str, value: Value) {
+    if let Some(metadata) = payload.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert(field.to_owned(), value);
+    }
+}
+
+/// Of everything that an apply can put back: not the status, not versions.
+fn print(live: &DynamicObject) -> u64 {
+    let mut data = live.data.clone();
+    if let Some(data) = data.as_object_mut() {
+        data.remove("status");
+    }
+    let metadata = &live.metadata;
+    checksum(&json!([
+        data,
+        metadata.uid,
+        metadata.labels,
+        metadata.annotations,
+        metadata.owner_references,
+        metadata.finalizers,
+    ]))
+}
+
+fn checksum(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.to_string().hash(&mut hasher);
+    hasher.finish()
+}

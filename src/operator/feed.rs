@@ -1,0 +1,255 @@
+//! A watch, of one or several namespaces, kept as one store; tells what changed.
+//!
+//! What cannot be decoded stops nobody: its last good form goes on, and an object that never had one is left out.
+
+use std::{collections::HashSet, fmt::Debug, hash::Hash};
+
+use futures::{StreamExt as _, stream};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Api, Resource,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt as _,
+        reflector::{ObjectRef, Store, store::Writer},
+        watcher::{self, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+
+/// Objects a page of the first list: client-go's.
+const PAGE_SIZE: u32 = 500;
+
+/// What became of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// It is there.
+    There,
+    /// It is gone; this was its last form.
+    Gone,
+}
+
+/// Told of every change, after the store has it: what became of the object, its form, and its form before.
+pub(crate) type Tell<K> = Box<dyn Fn(Seen, &K, Option<&K>) + Send>;
+/// Told of an object that cannot be decoded.
+pub(crate) type Complain = Box<dyn Fn(&ObjectMeta, &str) + Send>;
+
+/// Namespace and name.
+type Key = (String, String);
+
+/// A watch that is kept as a store.
+pub(crate) struct Feed<K>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    writer: Writer<K>,
+    kind: K::DynamicType,
+    trim: fn(&mut K),
+    parts: Vec<Part<K>>,
+    tell: Tell<K>,
+    complain: Complain,
+    /// Until every part was listed once, the store is empty and not ready.
+    complete: bool,
+}
+
+/// One watch of several.
+struct Part<K> {
+    listing: Vec<K>,
+    known: HashSet<Key>,
+    listed: bool,
+}
+
+impl<K> Feed<K>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Eq + Hash + Clone + Debug + Send + Sync + Unpin,
+{
+    /// A feed that keeps objects as `trim` leaves them.
+    pub(crate) fn new(
+        kind: K::DynamicType,
+        trim: fn(&mut K),
+        tell: Tell<K>,
+        complain: Complain,
+    ) -> Self {
+        Self {
+            writer: Writer::new(kind.clone()),
+            kind,
+            trim,
+            parts: Vec::new(),
+            tell,
+            complain,
+            complete: false,
+        }
+    }
+
+    /// Where the objects can be read.
+    pub(crate) fn store(&self) -> Store<K> {
+        self.writer.as_reader()
+    }
+
+    /// Watches until it is dropped. Without an API the store is empty and ready.
+    pub(crate) async fn run(
+        mut self,
+        apis: Vec<Api<DeserializeGuard<K>>>,
+        config: watcher::Config,
+    ) {
+        let part = |_: &_| Part {
+            listing: Vec::new(),
+            known: HashSet::new(),
+            listed: false,
+        };
+        self.parts = apis.iter().map(part).collect();
+        let watches = apis.into_iter().enumerate().map(|(part, api)| {
+            watcher::watcher(api, config.clone().page_size(PAGE_SIZE))
+                .default_backoff()
+                .map(move |event| (part, event))
+                .boxed()
+        });
+        let mut events = stream::select_all(watches);
+        if self.parts.is_empty() {
+            self.complete();
+            // The store stays as long as its writer does.
+            return std::future::pending().await;
+        }
+        while let Some((part, event)) = events.next().await {
+            match event {
+                Ok(event) => self.take(part, event),
+                Err(error) => {
+                    let kind = K::kind(&self.kind);
+                    tracing::warn!(%kind, %error, "a watch failed and is tried again");
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, part: usize, event: Event<DeserializeGuard<K>>) {
+        match event {
+            Event::Init => self.part(part, |part| part.listing.clear()),
+            Event::InitApply(object) => {
+                if let Some(object) = self.decoded(object) {
+                    self.part(part, |part| part.listing.push(object));
+                }
+            }
+            Event::InitDone => self.listed(part),
+            Event::Apply(object) => {
+                if let Some(object) = self.decoded(object) {
+                    let key = key(object.meta());
+                    self.part(part, |part| {
+                        part.known.insert(key);
+                    });
+                    self.there(object);
+                }
+            }
+            Event::Delete(object) => {
+                let key = key(object.meta());
+                self.part(part, |part| {
+                    part.known.remove(&key);
+                });
+                self.gone(&key);
+            }
+        }
+    }
+
+    /// Its last good form, where it is undecodable.
+    fn decoded(&self, object: DeserializeGuard<K>) -> Option<K> {
+        match object.0 {
+            Ok(mut object) => {
+                object.meta_mut().managed_fields = None;
+                (self.trim)(&mut object);
+                Some(object)
+            }
+            Err(invalid) => {
+                (self.complain)(&invalid.metadata, &invalid.error);
+                self.stored(&key(&invalid.metadata))
+                    .map(|last| K::clone(&last))
+            }
+        }
+    }
+
+    fn listed(&mut self, part: usize) {
+        self.part(part, |part| part.listed = true);
+        if !self.complete {
+            if self.parts.iter().all(|part| part.listed) {
+                self.complete();
+            }
+            return;
+        }
+        let Some(part) = self.parts.get_mut(part) else {
+            return;
+        };
+        let listing = std::mem::take(&mut part.listing);
+        let now: HashSet<Key> = listing.iter().map(|object| key(object.meta())).collect();
+        let before = std::mem::replace(&mut part.known, now.clone());
+        for gone in before.difference(&now) {
+            self.gone(gone);
+        }
+        for object in listing {
+            let version = |object: &K| object.meta().resource_version.clone();
+            let same = self
+                .stored(&key(object.meta()))
+                .is_some_and(|stored| version(&stored) == version(&object));
+            if !same {
+                self.there(object);
+            }
+        }
+    }
+
+    /// The first lists of all parts are there.
+    fn complete(&mut self) {
+        self.complete = true;
+        self.writer.apply_watcher_event(&Event::Init);
+        let mut all = Vec::new();
+        for part in &mut self.parts {
+            let listing = std::mem::take(&mut part.listing);
+            part.known = listing.iter().map(|object| key(object.meta())).collect();
+            all.extend(listing);
+        }
+        for object in &all {
+            self.writer
+                .apply_watcher_event(&Event::InitApply(object.clone()));
+        }
+        self.writer.apply_watcher_event(&Event::InitDone);
+        for object in &all {
+            (self.tell)(Seen::There, object, None);
+        }
+    }
+
+    fn there(&mut self, object: K) {
+        let before = self.stored(&key(object.meta()));
+        let event = Event::Apply(object);
+        self.writer.apply_watcher_event(&event);
+        if let Event::Apply(object) = &event {
+            (self.tell)(Seen::There, object, before.as_deref());
+        }
+    }
+
+    fn gone(&mut self, key: &Key) {
+        if let Some(last) = self.stored(key) {
+            let event = Event::Delete(K::clone(&last));
+            self.writer.apply_watcher_event(&event);
+            (self.tell)(Seen::Gone, &last, None);
+        }
+    }
+
+    fn stored(&self, (namespace, name): &Key) -> Option<std::sync::Arc<K>> {
+        let mut reference = ObjectRef::new_with(name, self.kind.clone());
+        if !namespace.is_empty() {
+            reference = reference.within(namespace);
+        }
+        self.store().get(&reference)
+    }
+
+    fn part(&mut self, part: usize, change: impl FnOnce(&mut Part<K>)) {
+        if let Some(part) = self.parts.get_mut(part) {
+            change(part);
+        }
+    }
+}
+
+fn key(metadata: &ObjectMeta) -> Key {
+    (
+        metadata.namespace.clone().unwrap_or_default(),
+        metadata.name.clone().unwrap_or_default(),
+    )
+}

@@ -1,0 +1,48 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+
+fn candidate(identity: &str) -> Candidate {
+    let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+    let options = LeaseOptions {
+        namespace: "system".to_owned(),
+        name: "operator".to_owned(),
+        identity: identity.to_owned(),
+    };
+    Candidate::new(Client::try_from(config).unwrap(), options)
+}
+
+fn held_by(identity: &str) -> LeaseSpec {
+    candidate(identity).record(LeaseSpec::default())
+}
+
+#[tokio::test]
+async fn a_free_lease_and_ones_own_may_be_taken() {
+    let mut one = candidate("one");
+    assert!(one.may_take(&LeaseSpec::default(), Instant::now()));
+    assert!(one.may_take(&held_by("one"), Instant::now()));
+}
+
+#[tokio::test]
+async fn anothers_lease_is_taken_only_when_it_was_not_renewed_for_its_duration() {
+    let mut two = candidate("two");
+    let (start, mut held) = (Instant::now(), held_by("one"));
+    assert!(!two.may_take(&held, start));
+    assert!(!two.may_take(&held, start + DURATION - Duration::from_millis(1)));
+    held.renew_time = Some(MicroTime(Timestamp::MAX));
+    assert!(
+        !two.may_take(&held, start + DURATION),
+        "it was renewed, whatever the clock of its holder says"
+    );
+    assert!(two.may_take(&held, start + DURATION * 2));
+}
+
+#[tokio::test]
+async fn a_lease_that_changes_hands_counts_it() {
+    let taken = candidate("two").record(held_by("one"));
+    assert_eq!(taken.holder_identity.as_deref(), Some("two"));
+    assert_eq!(taken.lease_transitions, Some(2));
+    let renewed = candidate("two").record(taken.clone());
+    assert_eq!(renewed.lease_transitions, Some(2));
+    assert_eq!(renewed.acquire_time, taken.acquire_time);
+}

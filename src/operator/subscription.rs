@@ -1,0 +1,20 @@
+//! Subscription.
+
+use std::sync::Arc;
+
+use busway_api::Subscription;
+use kube::runtime::controller::Action;
+
+use super::{
+    context::Context,
+    controller::Outcome,
+    stores::{Change, Queues, Stores},
+};
+
+/// Has the subscriptions looked at that a change is about.
+pub(crate) fn touched(_change: &Change, _stores: &Stores, _queues: &Queues) {}
+
+/// Makes the cluster as the subscription wants it.
+pub(crate) async fn reconcile(_subscription: Arc<Subscription>, _ctx: Arc<Context>) -> Outcome {
+    Ok(Action::await_change())
+}
