@@ -14,7 +14,7 @@ export SEED
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: quickstart
 quickstart: ## a channel and three subscriptions on this machine; ONCE=1 ends by itself
@@ -47,6 +47,22 @@ bench: ## the bare loop and Busway side by side, then 10,000 Subscriptions; ARGS
 	hack/tools.sh etcd kubernetes
 	cargo build --release -p busway -p busway-benches
 	$(or $(CARGO_TARGET_DIR),target)/release/busway-benches all $(if $(WRITE),--write docs/benchmarks.md) $(ARGS)
+
+.PHONY: cluster
+cluster: ## a real Kubernetes of one node on this machine, without a container engine (root); hack/cluster.sh run kubectl …
+	hack/cluster.sh up
+
+.PHONY: cluster-down
+cluster-down: ## end it, leave nothing behind
+	hack/cluster.sh down
+
+.PHONY: image
+image: ## the image as an OCI tar, without a container engine
+	hack/image.sh
+
+.PHONY: e2e
+e2e: ## end-to-end tests on a cluster of their own (root), or on the one of KUBECONFIG; the last line is the sum
+	hack/e2e.sh
 
 .PHONY: clean
 clean: ## remove what was built here; the cache of tools stays

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# End-to-end tests: a cluster of their own, our image in it, the scenarios of tests/e2e, and all gone again.
+#   hack/e2e.sh [ARGS]     ARGS go to the tests: `--list`, or part of a scenario's name
+# With KUBECONFIG set they run on that cluster, whose nodes must have the two images (docs/testing.md), named by
+#   BUSWAY_IMAGE, TRAFFIC_IMAGE  (default: busway.test/busway:e2e, busway.test/traffic:e2e)
+# From the environment: PROFILE of the images' binaries (default: quick), KEEP=1 leaves the cluster for a look.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+exec </dev/null
+
+export CLUSTER=${CLUSTER:-e2e-$$} PROFILE=${PROFILE:-quick}
+export BUSWAY_IMAGE=${BUSWAY_IMAGE:-busway.test/busway:e2e} TRAFFIC_IMAGE=${TRAFFIC_IMAGE:-busway.test/traffic:e2e}
+images=target/image/e2e
+
+hack/tools.sh kubernetes helm >/dev/null
+test=(cargo test --locked --package busway --test e2e)
+if [ -n "${KUBECONFIG:-}" ]; then
+  exec hack/sum-tests.sh --without-coverage "${test[*]} -- $*"
+fi
+
+[ "$(id -u)" = 0 ] || { echo "e2e: needs root for a cluster of its own, or KUBECONFIG for another; see docs/testing.md" >&2; exit 1; }
+IMAGE=$BUSWAY_IMAGE OUT=$images/busway.tar hack/image.sh
+IMAGE=$TRAFFIC_IMAGE OUT=$images/traffic.tar hack/image.sh traffic
+"${test[@]}" --no-run
+
+# However this ends, the cluster goes with it; the trap is quicker than the leash.
+[ -n "${KEEP:-}" ] || trap 'hack/cluster.sh down' EXIT
+if [ -n "${KEEP:-}" ]; then hack/cluster.sh up --audit; else hack/cluster.sh up --audit --while $$; fi
+hack/cluster.sh load $images/busway.tar $images/traffic.tar
+export BUSWAY_AUDIT_LOG=$PWD/target/cluster/$CLUSTER/audit.log
+# There is no network beyond the cluster's where the tests run.
+hack/sum-tests.sh --without-coverage "hack/cluster.sh run ${test[*]} --offline -- $*"
