@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use busway_buskit::{
+    admin::Introspect,
     process::Process,
     resources::default_state,
     runner::{Ports, control_runtime},
@@ -99,7 +100,8 @@ async fn serve(args: &DevArgs, config: &DevConfig) -> anyhow::Result<()> {
         std::process::id().to_string(),
         Some(Box::new(move || all_objects(&objects))),
     ));
-    let ports = Ports::bind(args.admin, args.debug, &process)?;
+    let shown = Arc::clone(&process) as Arc<dyn Introspect>;
+    let ports = Ports::bind(args.admin, args.debug, &shown)?;
     for (kind, address) in [
         ("messages", receiver),
         ("admin", ports.admin),

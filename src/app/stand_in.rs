@@ -4,8 +4,7 @@ use async_trait::async_trait;
 use busway_core::{
     Bus, BusRef, ChannelRef, SubscriptionRef,
     bus::{
-        BusError, BusSpec, Capabilities, Credit, Deliveries, Durability, HookError, Ordering,
-        Profile, PublishError, Scope,
+        BusError, BusSpec, Credit, Deliveries, Durability, HookError, Profile, PublishError, Scope,
     },
 };
 use busway_message::Message;
@@ -17,15 +16,7 @@ pub(crate) struct NotInDev(pub(crate) BusRef);
 pub(crate) struct Nothing;
 
 fn profile() -> Profile {
-    Profile {
-        scope: Scope::PerReplica,
-        durability: Durability::Memory,
-        ordering: Ordering::No,
-        can_delay: false,
-        capabilities: Capabilities::NONE,
-        channel_parameters: Vec::new(),
-        subscription_parameters: Vec::new(),
-    }
+    Profile::plain(Scope::PerReplica, Durability::Memory)
 }
 
 #[async_trait]

@@ -6,9 +6,19 @@ use busway_core::{
     BusRef,
     address::{DEFAULT_CLUSTER_DOMAIN, HostMap},
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::telemetry::LogFormat;
+
+/// Who runs a bus's hooks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Hooks {
+    /// The dispatcher itself.
+    #[default]
+    Within,
+    /// A provisioner, which is a process of its own.
+    Apart,
+}
 
 /// What a dispatcher is told. The environment is what an operator sets on the container.
 #[derive(Clone, Debug, Args)]
@@ -68,6 +78,14 @@ pub struct DispatcherArgs {
     /// The admin address of another replica of this bus; repeatable.
     #[arg(long = "peer", value_name = "URL")]
     pub peers: Vec<String>,
+
+    /// The Service of this bus, behind which its other replicas are found.
+    #[arg(long, env = "BUS_SERVICE", hide = true, conflicts_with = "peers")]
+    pub bus_service: Option<String>,
+
+    /// Who runs the hooks: this process, or a provisioner of its own.
+    #[arg(long, env = "PROVISIONER", hide = true, value_enum, default_value_t)]
+    pub provisioner: Hooks,
 
     /// The domain of cluster names.
     #[arg(long, env = "CLUSTER_DOMAIN", default_value = DEFAULT_CLUSTER_DOMAIN)]

@@ -10,6 +10,7 @@ pub mod memory;
 pub mod metrics;
 pub mod prelude;
 pub mod process;
+mod provisioning;
 pub mod resources;
 pub mod runner;
 pub mod signals;

@@ -9,7 +9,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::process::Served;
+use busway_core::BusRef;
+use busway_monitor::Monitor;
 
 /// One counter of a bus; the name carries no `_total`.
 #[derive(Clone, Copy, Debug)]
@@ -54,21 +55,25 @@ pub(crate) struct ProcessMetrics {
 }
 
 impl ProcessMetrics {
-    pub(crate) fn of(served: &[Served], ready: bool) -> Self {
-        Self {
+    /// Of the buses of this process, each with its Monitor and what it counts by itself.
+    pub(crate) fn of<'a>(
+        buses: impl IntoIterator<Item = (&'a BusRef, &'a Monitor, Option<Vec<BusCounter>>)>,
+        ready: bool,
+    ) -> Self {
+        let mut this = Self {
             ready: i64::from(ready),
-            routes_age: served
-                .iter()
-                .filter_map(|served| served.monitor.routes_age())
-                .max()
-                .unwrap_or_default()
-                .as_secs_f64(),
-            refused: served.iter().map(|s| s.monitor.refused_writes()).sum(),
-            buses: served
-                .iter()
-                .filter_map(|s| Some((s.plane.name().to_string(), s.counters.as_ref()?())))
-                .collect(),
+            routes_age: 0.0,
+            refused: 0,
+            buses: Vec::new(),
+        };
+        for (bus, monitor, counters) in buses {
+            let age = monitor.routes_age().unwrap_or_default().as_secs_f64();
+            this.routes_age = this.routes_age.max(age);
+            this.refused += monitor.refused_writes();
+            this.buses
+                .extend(counters.map(|counters| (bus.to_string(), counters)));
         }
+        this
     }
 
     pub(crate) fn register(self, registry: &mut Registry) {

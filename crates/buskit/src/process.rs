@@ -87,7 +87,12 @@ impl Introspect for Process {
     fn metrics(&self) -> String {
         let mut registry = Registry::default();
         self.data_plane.metrics().register(&mut registry);
-        ProcessMetrics::of(&self.served(), self.data_plane.is_ready()).register(&mut registry);
+        let served = self.served();
+        let buses = served.iter().map(|served| {
+            let counters = served.counters.as_ref().map(|counters| counters());
+            (served.plane.name(), &served.monitor, counters)
+        });
+        ProcessMetrics::of(buses, self.data_plane.is_ready()).register(&mut registry);
         let mut text = String::new();
         // Writing into a String does not fail.
         let _ = encode(&mut text, &registry);

@@ -5,9 +5,9 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 use busway_core::BusRef;
 use busway_monitor::{
-    Replicas,
-    names::fnv1a,
-    peers::{FixedPeers, FollowedPeers},
+    Replicas, Role,
+    names::{fitted, fnv1a},
+    peers::{FixedPeers, FollowedPeers, Peers, endpoints::EndpointPeers},
     replicas::Alone,
     source::{
         Source,
@@ -19,14 +19,21 @@ use busway_monitor::{
 
 use crate::{args::DispatcherArgs, process::Objects};
 
+/// What an object's name may have at most.
+const LONGEST_LEASE: usize = 253;
+
 /// Where resources come from.
 pub(crate) enum Resources {
-    Kube(Arc<KubeSource>),
+    Kube(Arc<KubeSource>, kube::Client),
     Folder(Arc<FolderSource>),
 }
 
 impl Resources {
-    pub(crate) async fn open(args: &DispatcherArgs, bus: &BusRef) -> anyhow::Result<Self> {
+    pub(crate) async fn open(
+        args: &DispatcherArgs,
+        bus: &BusRef,
+        role: Role,
+    ) -> anyhow::Result<Self> {
         if let Some(dir) = &args.dir {
             let state = match &args.state {
                 Some(state) => state.clone(),
@@ -54,28 +61,29 @@ impl Resources {
             name: args
                 .lease_name
                 .clone()
-                .unwrap_or_else(|| lease_name(bus.namespace(), bus.name())),
+                .unwrap_or_else(|| default_lease(bus, role)),
             identity: identity(args.pod_name.as_deref()),
             create: args.standalone,
         };
         let options = KubeOptions {
-            component: "busway-dispatcher".to_owned(),
+            component: component(role).to_owned(),
             scope,
             lease,
         };
-        Ok(Self::Kube(Arc::new(KubeSource::new(client, options))))
+        let source = KubeSource::new(client.clone(), options);
+        Ok(Self::Kube(Arc::new(source), client))
     }
 
     pub(crate) fn source(&self) -> Arc<dyn Source> {
         match self {
-            Self::Kube(source) => Arc::clone(source) as Arc<dyn Source>,
+            Self::Kube(source, _) => Arc::clone(source) as Arc<dyn Source>,
             Self::Folder(source) => Arc::clone(source) as Arc<dyn Source>,
         }
     }
 
     pub(crate) fn objects(&self) -> Option<Objects> {
         match self {
-            Self::Kube(_) => None,
+            Self::Kube(..) => None,
             Self::Folder(source) => {
                 let source = Arc::clone(source);
                 Some(Box::new(move || source.objects().into()))
@@ -83,17 +91,28 @@ impl Resources {
         }
     }
 
-    pub(crate) fn replicas(peers: &[String]) -> anyhow::Result<Arc<dyn Replicas>> {
-        if peers.is_empty() {
-            return Ok(Arc::new(Alone::default()));
-        }
-        let peers = FixedPeers::new(peers.iter().map(String::as_str)).context("--peer")?;
-        Ok(Arc::new(FollowedPeers::start(Arc::new(peers))))
+    /// The other replicas: behind the bus's Service, or as `--peer` lists them.
+    pub(crate) fn replicas(&self, args: &DispatcherArgs) -> anyhow::Result<Arc<dyn Replicas>> {
+        let peers: Arc<dyn Peers> = match (self, &args.bus_service, &args.pod_namespace) {
+            (Self::Kube(_, client), Some(service), Some(namespace)) => {
+                let (client, pod) = (client.clone(), args.pod_name.clone());
+                Arc::new(EndpointPeers::start(client, namespace, service, pod))
+            }
+            (Self::Kube(..), Some(_), None) => {
+                anyhow::bail!("BUS_SERVICE needs POD_NAMESPACE: the Service is looked for there")
+            }
+            _ if args.peers.is_empty() => return Ok(Arc::new(Alone::default())),
+            _ => {
+                let urls = args.peers.iter().map(String::as_str);
+                Arc::new(FixedPeers::new(urls).context("--peer")?)
+            }
+        };
+        Ok(Arc::new(FollowedPeers::start(peers)))
     }
 
     pub(crate) async fn close(self) {
         match self {
-            Self::Kube(source) => {
+            Self::Kube(source, _) => {
                 // The Monitor has ended, and with it every other handle; the Lease is given back.
                 if let Some(source) = Arc::into_inner(source) {
                     source.close().await;
@@ -105,6 +124,23 @@ impl Resources {
                 }
             }
         }
+    }
+}
+
+/// The name of such a process as field manager, event source and in conditions.
+pub(crate) fn component(role: Role) -> &'static str {
+    match role {
+        Role::Provisioner => "busway-provisioner",
+        Role::Whole | Role::DispatcherOnly => "busway-dispatcher",
+    }
+}
+
+/// A provisioner's is another: both lead at once, each its own part.
+fn default_lease(bus: &BusRef, role: Role) -> String {
+    let name = lease_name(bus.namespace(), bus.name());
+    match role {
+        Role::Provisioner => fitted(&format!("{name}.provisioner"), LONGEST_LEASE),
+        Role::Whole | Role::DispatcherOnly => name,
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
     sync::{Arc, OnceLock},
     thread,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -17,15 +18,16 @@ use busway_core::{
 };
 use busway_dataplane::{DataPlane, Network, Settings, World};
 use busway_monitor::{Loopback, Monitor, Options, Orphans, Parts, Role};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin,
-    args::DispatcherArgs,
+    args::{DispatcherArgs, Hooks},
     metrics::BusCounters,
     process::{Process, Served},
-    resources::Resources,
+    provisioning::Provisioning,
+    resources::{Resources, component},
     telemetry::{self, LogFormat},
 };
 
@@ -50,18 +52,34 @@ impl Given {
 #[derive(Debug, Parser)]
 #[command(about = "Serves one bus: receives, carries, delivers")]
 struct Cli {
+    /// All of it, or the hooks alone, for a bus whose dispatchers are told PROVISIONER=apart.
+    #[arg(value_enum, default_value_t)]
+    part: Part,
+
     #[command(flatten)]
     args: DispatcherArgs,
 }
 
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Part {
+    #[default]
+    Dispatcher,
+    Provisioner,
+}
+
 /// Reads arguments and environment, and serves until a signal comes: the `main` of a bus author's
-/// dispatcher.
+/// binary. With `provisioner` as its first argument it is what [`run_provisioner`] runs.
 pub fn run_dispatcher(make: impl FnOnce(&Given) -> anyhow::Result<Arc<dyn Bus>>) -> ExitCode {
-    exit_code(serve(&Cli::parse().args, Role::Whole, make))
+    let cli = Cli::parse();
+    let role = match cli.part {
+        Part::Dispatcher => Role::Whole,
+        Part::Provisioner => Role::Provisioner,
+    };
+    exit_code(serve(&cli.args, role, make))
 }
 
 /// Reads arguments and environment, and runs the hooks of a bus that other processes serve, until a
-/// signal comes: the `main` of a bus author's provisioner.
+/// signal comes: the `main` of a bus author's provisioner, where that is a binary of its own.
 pub fn run_provisioner(make: impl FnOnce(&Given) -> anyhow::Result<Arc<dyn Bus>>) -> ExitCode {
     exit_code(serve(&Cli::parse().args, Role::Provisioner, make))
 }
@@ -97,8 +115,15 @@ pub fn serve(
         counters: Arc::default(),
     };
     let bus = make(&given).context("the bus cannot be opened")?;
+    let role = match (role, args.provisioner) {
+        (Role::Whole, Hooks::Apart) => Role::DispatcherOnly,
+        (role, _) => role,
+    };
     let runtime = control_runtime()?;
-    runtime.block_on(run(args, role, &bus_ref, hosts, given, bus))
+    match role {
+        Role::Provisioner => runtime.block_on(provision(args, &bus_ref, hosts, &given, bus)),
+        _ => runtime.block_on(run(args, role, &bus_ref, hosts, given, bus)),
+    }
 }
 
 /// The runtime of everything but messages: they have their own threads.
@@ -121,11 +146,11 @@ async fn run(
     given: Given,
     bus: Arc<dyn Bus>,
 ) -> anyhow::Result<()> {
-    let resources = Resources::open(args, bus_ref).await?;
+    let resources = Resources::open(args, bus_ref, role).await?;
     let settings = Settings {
         cluster_domain: args.cluster_domain.clone(),
         lame_duck: args.lame_duck(),
-        budget: given.budget,
+        budget: given.budget.clone(),
     };
     let mut world = World::new(Network::system().with_hosts(hosts.clone()));
     world.clock = Arc::clone(&given.clock);
@@ -138,32 +163,13 @@ async fn run(
     }
     let plane = data_plane.add(bus_ref, Arc::clone(&bus));
 
-    let local = args.is_local();
     let options = Options {
-        role,
-        parts: if local { Parts::Both } else { Parts::DataPlane },
-        orphans: orphans(args, bus_ref),
-        loopback: if local {
-            Loopback::Allowed
-        } else {
-            Loopback::Refused
-        },
-        cluster_domain: args.cluster_domain.clone(),
-        // With a cluster's resources a name may still be one that this machine can look up.
-        hosts: args.dir.is_some().then(|| hosts.clone()),
-        receiver: receiver.filter(|_| local),
-        memory_limit: crate::memory::limit(),
-        cache_dir: args.cache_dir.clone(),
-        clock: Arc::clone(&given.clock),
-        ..Options::default()
+        receiver: receiver.filter(|_| args.is_local()),
+        ..options(args, role, bus_ref, &hosts, &given)
     };
-    let component = match role {
-        Role::Provisioner => "busway-provisioner",
-        Role::Whole | Role::DispatcherOnly => "busway-dispatcher",
-    };
-    let monitor = Monitor::new(component, resources.source(), bus)
+    let monitor = Monitor::new(component(role), resources.source(), bus)
         .data_plane(Arc::clone(&plane) as Arc<dyn busway_core::serving::DataPlane>)
-        .replicas(Resources::replicas(&args.peers)?)
+        .replicas(resources.replicas(args)?)
         .options(options);
 
     let process = Process::new(data_plane.clone(), replica(), resources.objects());
@@ -172,8 +178,8 @@ async fn run(
         monitor: monitor.clone(),
         counters: given.counters.get().cloned(),
     });
-    let process = Arc::new(process);
-    let ports = Ports::open(args, &process)?;
+    let process: Arc<dyn admin::Introspect> = Arc::new(process);
+    let ports = Ports::bind(args.admin_address(), args.debug, &process)?;
     for (kind, address) in [
         ("messages", receiver),
         ("admin", Some(ports.admin)),
@@ -184,33 +190,124 @@ async fn run(
         }
     }
 
-    let reconciling = CancellationToken::new();
-    let mut running = tokio::spawn({
-        let (monitor, bus_ref) = (monitor, bus_ref.clone());
-        let (concurrency, reconciling) = (usize::from(args.concurrency), reconciling.clone());
-        async move { monitor.run(bus_ref, concurrency, reconciling).await }
+    let running = Running::start(args, monitor, bus_ref, resources, ports);
+    running.until_told(Some(&data_plane)).await
+}
+
+/// Runs the hooks and nothing else: no message comes here.
+async fn provision(
+    args: &DispatcherArgs,
+    bus_ref: &BusRef,
+    hosts: HostMap,
+    given: &Given,
+    bus: Arc<dyn Bus>,
+) -> anyhow::Result<()> {
+    let role = Role::Provisioner;
+    let resources = Resources::open(args, bus_ref, role).await?;
+    let monitor = Monitor::new(component(role), resources.source(), bus)
+        .replicas(resources.replicas(args)?)
+        .options(options(args, role, bus_ref, &hosts, given));
+    let process: Arc<dyn admin::Introspect> = Arc::new(Provisioning {
+        monitor: monitor.clone(),
+        bus: bus_ref.clone(),
+        counters: given.counters.get().cloned(),
     });
-    let mut ended = None;
-    tokio::select! {
-        signal = crate::signals::terminated() => tracing::info!(signal, "leaving"),
-        () = data_plane.stopped() => ended = Some("a worker of the data plane"),
-        _ = &mut running => ended = Some("the monitor"),
-        () = ports.ended() => ended = Some("the admin port"),
+    let ports = Ports::bind(args.admin_address(), args.debug, &process)?;
+    tracing::info!(address = %ports.admin, kind = "admin", bus = %bus_ref, "listening");
+    let running = Running::start(args, monitor, bus_ref, resources, ports);
+    running.until_told(None).await
+}
+
+fn options(
+    args: &DispatcherArgs,
+    role: Role,
+    bus: &BusRef,
+    hosts: &HostMap,
+    given: &Given,
+) -> Options {
+    let local = args.is_local();
+    Options {
+        role,
+        parts: if local { Parts::Both } else { Parts::DataPlane },
+        orphans: orphans(args, bus),
+        loopback: if local {
+            Loopback::Allowed
+        } else {
+            Loopback::Refused
+        },
+        cluster_domain: args.cluster_domain.clone(),
+        // With a cluster's resources a name may still be one that this machine can look up.
+        hosts: args.dir.is_some().then(|| hosts.clone()),
+        memory_limit: crate::memory::limit(),
+        cache_dir: args.cache_dir.clone(),
+        clock: Arc::clone(&given.clock),
+        ..Options::default()
     }
-    // Messages first: the Monitor goes on saying what is served until they are done.
-    let drained = data_plane.drain(args.grace).await;
-    reconciling.cancel();
-    if ended != Some("the monitor") {
-        running.await.context("the monitor panicked")??;
+}
+
+/// What goes on until a signal comes.
+struct Running {
+    reconciling: CancellationToken,
+    monitor: tokio::task::JoinHandle<Result<(), busway_monitor::MonitorError>>,
+    resources: Resources,
+    ports: Ports,
+    grace: Duration,
+}
+
+impl Running {
+    fn start(
+        args: &DispatcherArgs,
+        monitor: Monitor,
+        bus: &BusRef,
+        resources: Resources,
+        ports: Ports,
+    ) -> Self {
+        let reconciling = CancellationToken::new();
+        let (bus, until) = (bus.clone(), reconciling.clone());
+        let concurrency = usize::from(args.concurrency);
+        let monitor = async move { monitor.run(bus, concurrency, until).await };
+        Self {
+            reconciling,
+            monitor: tokio::spawn(monitor),
+            resources,
+            ports,
+            grace: args.grace,
+        }
     }
-    resources.close().await;
-    ports.close();
-    if drained.lost > 0 {
-        tracing::warn!(messages = drained.lost, "left with messages in memory");
-    }
-    match ended {
-        Some(what) => anyhow::bail!("{what} ended by itself"),
-        None => Ok(()),
+
+    /// Until a signal comes or an essential part ends by itself; then leaves in order.
+    async fn until_told(mut self, data_plane: Option<&DataPlane>) -> anyhow::Result<()> {
+        let stopped = async {
+            match data_plane {
+                Some(data_plane) => data_plane.stopped().await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut ended = None;
+        tokio::select! {
+            signal = crate::signals::terminated() => tracing::info!(signal, "leaving"),
+            () = stopped => ended = Some("a worker of the data plane"),
+            _ = &mut self.monitor => ended = Some("the monitor"),
+            () = self.ports.ended() => ended = Some("the admin port"),
+        }
+        // Messages first: the Monitor goes on saying what is served until they are done.
+        let lost = match data_plane {
+            Some(data_plane) => data_plane.drain(self.grace).await.lost,
+            None => 0,
+        };
+        self.reconciling.cancel();
+        if ended != Some("the monitor") {
+            self.monitor.await.context("the monitor panicked")??;
+        }
+        self.resources.close().await;
+        self.ports.close();
+        if lost > 0 {
+            tracing::warn!(messages = lost, "left with messages in memory");
+        }
+        match ended {
+            Some(what) => anyhow::bail!("{what} ended by itself"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -250,10 +347,6 @@ pub struct Ports {
 }
 
 impl Ports {
-    fn open(args: &DispatcherArgs, process: &Arc<Process>) -> anyhow::Result<Self> {
-        Self::bind(args.admin_address(), args.debug, process)
-    }
-
     /// Serves both, each on a thread of its own.
     ///
     /// # Errors
@@ -261,10 +354,10 @@ impl Ports {
     pub fn bind(
         admin: std::net::SocketAddr,
         debug: std::net::SocketAddr,
-        process: &Arc<Process>,
+        process: &Arc<dyn admin::Introspect>,
     ) -> anyhow::Result<Self> {
         let shutdown = CancellationToken::new();
-        let process = || Arc::clone(process) as Arc<dyn admin::Introspect>;
+        let process = || Arc::clone(process);
         let on_admin = admin::bind(admin).with_context(|| format!("--admin {admin}"))?;
         let on_debug = admin::bind(debug).with_context(|| format!("--debug {debug}"))?;
         Ok(Self {

@@ -184,6 +184,12 @@ impl Monitor {
         }
     }
 
+    /// Whether the resources are those of the source, and not of the cache.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(&*self.shown.sync.borrow(), Sync::Live)
+    }
+
     /// How old the resources are that are served, when they are from the cache and the API server was
     /// not reached since; for the metric `routes_age_seconds`.
     #[must_use]

@@ -1,7 +1,8 @@
 //! Names made of other names, where there is a longest length.
 
 /// `full`, or where it is longer than `longest` its beginning and a hash of all of it.
-pub(crate) fn fitted(full: &str, longest: usize) -> String {
+#[must_use]
+pub fn fitted(full: &str, longest: usize) -> String {
     if full.len() <= longest {
         return full.to_owned();
     }

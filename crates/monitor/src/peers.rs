@@ -1,6 +1,7 @@
 //! The other replicas of a bus, and what each of them has loaded: so that Ready means every ready replica.
 
 mod ask;
+pub mod endpoints;
 mod follow;
 
 use async_trait::async_trait;

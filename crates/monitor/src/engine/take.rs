@@ -52,6 +52,10 @@ impl Engine {
             self.knows = Knows::Everything;
             self.mark_all();
             self.given.shown.sync.send_replace(Sync::Live);
+            // At once: the API server may be away at the next start already.
+            if let Some(cache) = self.cache.as_mut() {
+                cache.save_now(&self.world, &self.given);
+            }
         }
     }
 
