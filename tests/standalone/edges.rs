@@ -50,7 +50,9 @@ async fn names_of_the_greatest_length_work_from_end_to_end() {
         .await
         .unwrap();
     let (subscriber, at) = sink(&[]).await;
-    let serving = dispatcher(control, &bus, &[]);
+    let cache = tempfile::tempdir().unwrap();
+    let kept = ["--cache-dir", cache.path().to_str().unwrap()];
+    let serving = dispatcher(control, &bus, &kept);
     let messages = serving.address("messages", DEADLINE).await.unwrap();
     for manifest in [
         cluster_bus(&bus),
@@ -75,6 +77,16 @@ async fn names_of_the_greatest_length_work_from_end_to_end() {
         202
     );
     got(&subscriber, 2).await;
+    wait::until("the resources are kept", DEADLINE, async || {
+        let files: Vec<_> = std::fs::read_dir(cache.path()).unwrap().collect();
+        if files.is_empty() {
+            Err("no file")
+        } else {
+            Ok(())
+        }
+    })
+    .await
+    .unwrap();
 
     control
         .kubectl_ok(&["delete", "namespace", &namespace, "--timeout=60s"])

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use busway_api::{Channel, DEFAULT_BUS_ANNOTATION, Subscription};
 use busway_core::{BusRef, ChannelRef, SubscriptionRef, Uid};
-use kube::core::ObjectMeta;
+use kube::{Resource, core::ObjectMeta};
 use tokio::time::Instant;
 
 use super::{Engine, Knows};
@@ -220,26 +220,14 @@ impl Engine {
             .and_then(|o| o.status.clone())
             .map(|s| s.resolved_parameters);
         let before_there = state.object.is_some();
-        match change {
-            Change::Gone => {
-                state.object = None;
-                state.common.undecodable = None;
-            }
-            Change::Undecodable { meta, error } => {
-                state.object = state.object.take().and_then(|old| {
-                    let mut old = Arc::unwrap_or_clone(old);
-                    keep_good(&mut old.metadata, &meta).then(|| Arc::new(old))
-                });
-                state.common.undecodable = Some((meta, error));
-            }
-            Change::Applied(object) => {
-                state.common.undecodable = None;
-                if before != identity(Some(&object.metadata)) {
-                    state.common.refused = Problem::refused(&object.spec);
-                }
-                state.object = Some(object);
-            }
-        }
+        let refused = |object: &Channel| Problem::refused(&object.spec);
+        take_object(
+            &mut state.object,
+            &mut state.common,
+            change,
+            &before,
+            refused,
+        );
         let uid = state.uid();
         if before.as_ref().map(|b| &b.0) != uid.as_ref() && uid.is_some() {
             reset(&mut state.common);
@@ -272,26 +260,14 @@ impl Engine {
         let before = identity(state.meta());
         let channel_of = |o: &Arc<Subscription>| ChannelRef::new(r.namespace(), &o.spec.channel);
         let left = state.object.as_ref().map(channel_of);
-        match change {
-            Change::Gone => {
-                state.object = None;
-                state.common.undecodable = None;
-            }
-            Change::Undecodable { meta, error } => {
-                state.object = state.object.take().and_then(|old| {
-                    let mut old = Arc::unwrap_or_clone(old);
-                    keep_good(&mut old.metadata, &meta).then(|| Arc::new(old))
-                });
-                state.common.undecodable = Some((meta, error));
-            }
-            Change::Applied(object) => {
-                state.common.undecodable = None;
-                if before != identity(Some(&object.metadata)) {
-                    state.common.refused = Problem::refused(&object.spec);
-                }
-                state.object = Some(object);
-            }
-        }
+        let refused = |object: &Subscription| Problem::refused(&object.spec);
+        take_object(
+            &mut state.object,
+            &mut state.common,
+            change,
+            &before,
+            refused,
+        );
         let uid = state.uid();
         if before.as_ref().map(|b| &b.0) != uid.as_ref() && uid.is_some() {
             reset(&mut state.common);
@@ -316,6 +292,38 @@ impl Engine {
     }
 }
 
+/// Takes what became of an object; `refused` is asked again where it is not the one of `before`.
+fn take_object<K, S>(
+    object: &mut Option<Arc<K>>,
+    common: &mut Common<S>,
+    change: Change<Arc<K>>,
+    before: &Option<Identity>,
+    refused: impl FnOnce(&K) -> Option<Problem>,
+) where
+    K: Resource + Clone,
+{
+    match change {
+        Change::Gone => {
+            *object = None;
+            common.undecodable = None;
+        }
+        Change::Undecodable { meta, error } => {
+            *object = object.take().and_then(|old| {
+                let mut old = Arc::unwrap_or_clone(old);
+                keep_good(old.meta_mut(), &meta).then(|| Arc::new(old))
+            });
+            common.undecodable = Some((meta, error));
+        }
+        Change::Applied(now) => {
+            common.undecodable = None;
+            if *before != identity(Some(now.meta())) {
+                common.refused = refused(&now);
+            }
+            *object = Some(now);
+        }
+    }
+}
+
 fn name_of(item: &Item) -> String {
     match item {
         Item::Bus(r, _) => r.to_string(),
@@ -336,8 +344,11 @@ fn known(meta: &ObjectMeta) -> KnownBus {
     }
 }
 
+/// UID, generation, and whether it is being deleted.
+type Identity = (Uid, i64, bool);
+
 /// What, when it changes, makes an object another for us.
-fn identity(meta: Option<&ObjectMeta>) -> Option<(Uid, i64, bool)> {
+fn identity(meta: Option<&ObjectMeta>) -> Option<Identity> {
     let meta = meta?;
     Some((
         Uid::new(meta.uid.as_deref().unwrap_or_default()),
