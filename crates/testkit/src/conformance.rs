@@ -1,4 +1,5 @@
-//! The contract of [`busway_core::bus`], run against any bus in process.
+//! The contract of [`busway_core::bus`], run against any bus in process; [`running`] runs it against a
+//! dispatcher that is a process of its own, over HTTP.
 //!
 //! [`conformance!`](crate::conformance!) makes a test of each case, so that a failure names the
 //! guarantee that does not hold:
@@ -24,6 +25,7 @@ pub mod durability;
 pub mod hooks;
 pub mod optional;
 pub mod publishing;
+pub mod running;
 pub mod settling;
 
 mod rig;

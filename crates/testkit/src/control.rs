@@ -26,7 +26,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::sync::OnceCell;
 
-use self::{folder::Folder, pki::Pki, port::Port, server::Server};
+pub(crate) use self::port::Port;
+use self::{folder::Folder, pki::Pki, server::Server};
 pub use self::{
     kubectl::{Kubectl, Namespace},
     tools::find as tool,

@@ -11,13 +11,13 @@ use socket2::{Domain, Socket, Type};
 /// port, also again after it was killed; a client that connects meanwhile is refused; and the kernel hands the port
 /// out to no other socket.
 #[derive(Debug)]
-pub(super) struct Port {
+pub(crate) struct Port {
     number: u16,
     _hold: Socket,
 }
 
 impl Port {
-    pub(super) fn reserve() -> Result<Self> {
+    pub(crate) fn reserve() -> Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).context("opening a socket")?;
         socket.set_reuse_address(true)?;
         socket
@@ -34,7 +34,7 @@ impl Port {
         })
     }
 
-    pub(super) fn number(&self) -> u16 {
+    pub(crate) fn number(&self) -> u16 {
         self.number
     }
 }
