@@ -1,20 +1,193 @@
-//! Bus and ClusterBus.
+//! Bus and ClusterBus: what serves them.
 
-use std::sync::Arc;
+mod dereference;
+mod validate;
 
-use kube::runtime::controller::Action;
+mod build;
 
-use super::{
-    context::Context,
-    controller::Outcome,
-    object::Object,
-    stores::{Change, Queues, Stores},
+mod apply;
+mod status;
+
+mod delete;
+mod turn;
+
+use std::{sync::Arc, time::Duration};
+
+use busway_api::{Bus, BusSpec, Channel, ClusterBus};
+use kube::{
+    ResourceExt as _,
+    runtime::{controller::Action, reflector::ObjectRef},
 };
 
+pub(crate) use turn::Turn;
+
+use super::{
+    args::Settings,
+    context::Context,
+    controller::Outcome,
+    error::Error,
+    labels,
+    names::BusName,
+    object::Object,
+    stores::{Change, Owner, Queues, Stores},
+};
+
+/// How soon a bus whose turn to roll has not come looks again.
+const TURN_LOOK: Duration = Duration::from_secs(2);
+
+/// A Bus or a ClusterBus.
+pub(crate) trait AnyBus: Object {
+    /// What the two share.
+    fn bus(&self) -> &BusSpec;
+
+    /// Where its children are.
+    fn place(&self, settings: &Settings) -> Place;
+
+    /// Whether that channel is on it, by what the channel asks for.
+    fn carries(&self, channel: &Channel) -> bool;
+}
+
+impl AnyBus for Bus {
+    fn bus(&self) -> &BusSpec {
+        &self.spec
+    }
+
+    fn place(&self, _settings: &Settings) -> Place {
+        let namespace = self.namespace().unwrap_or_default();
+        Place {
+            kind: BusKind::Bus,
+            name: self.name_any(),
+            bus_namespace: Some(namespace.clone()),
+            namespace,
+        }
+    }
+
+    fn carries(&self, channel: &Channel) -> bool {
+        channel.spec.bus.as_deref() == self.metadata.name.as_deref()
+            && channel.metadata.namespace == self.metadata.namespace
+    }
+}
+
+impl AnyBus for ClusterBus {
+    fn bus(&self) -> &BusSpec {
+        &self.spec.bus
+    }
+
+    fn place(&self, settings: &Settings) -> Place {
+        Place {
+            kind: BusKind::ClusterBus,
+            name: self.name_any(),
+            bus_namespace: None,
+            namespace: settings.namespace.clone(),
+        }
+    }
+
+    fn carries(&self, channel: &Channel) -> bool {
+        channel.spec.cluster_bus.as_deref() == self.metadata.name.as_deref()
+    }
+}
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BusKind {
+    Bus,
+    ClusterBus,
+}
+
+/// Where a bus's children are, and what they are called after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) kind: BusKind,
+    /// The bus's own name.
+    pub(crate) name: String,
+    /// The bus's own namespace.
+    pub(crate) bus_namespace: Option<String>,
+    /// Its children's.
+    pub(crate) namespace: String,
+}
+
+impl Place {
+    /// What its children are called.
+    pub(crate) fn names(&self) -> BusName<'_> {
+        match self.kind {
+            BusKind::Bus => BusName::Bus(&self.name),
+            BusKind::ClusterBus => BusName::ClusterBus(&self.name),
+        }
+    }
+}
+
 /// Has the buses looked at that a change is about.
-pub(crate) fn touched(_change: &Change, _stores: &Stores, _queues: &Queues) {}
+pub(crate) fn touched(change: &Change, stores: &Stores, queues: &Queues) {
+    match change {
+        Change::Bus(bus) => queues.buses.add(ObjectRef::from_obj(&**bus)),
+        Change::ClusterBus(bus) => queues.cluster_buses.add(ObjectRef::from_obj(&**bus)),
+        Change::Child(Owner::Bus { namespace, name }) => {
+            queues.buses.add(ObjectRef::new(name).within(namespace));
+        }
+        Change::Child(Owner::ClusterBus { name }) => {
+            queues.cluster_buses.add(ObjectRef::new(name));
+        }
+        Change::Channel(channel) => freed(channel, stores, queues),
+        Change::Subscription(_) | Change::Namespace(_) | Change::Child(Owner::Channel { .. }) => {}
+    }
+}
+
+/// A bus that is being deleted waits for its channels.
+fn freed(channel: &Channel, stores: &Stores, queues: &Queues) {
+    if let (Some(name), Some(namespace)) = (&channel.spec.bus, channel.namespace()) {
+        let bus = ObjectRef::new(name).within(&namespace);
+        if stores.buses.get(&bus).is_some_and(|bus| bus.is_going()) {
+            queues.buses.add(bus);
+        }
+    }
+    if let Some(name) = &channel.spec.cluster_bus {
+        let bus = ObjectRef::new(name);
+        if stores
+            .cluster_buses
+            .get(&bus)
+            .is_some_and(|bus| bus.is_going())
+        {
+            queues.cluster_buses.add(bus);
+        }
+    }
+}
 
 /// Makes the cluster as the bus wants it.
-pub(crate) async fn reconcile<K: Object>(_bus: Arc<K>, _ctx: Arc<Context>) -> Outcome {
-    Ok(Action::await_change())
+pub(crate) async fn reconcile<K: AnyBus>(bus: Arc<K>, ctx: Arc<Context>) -> Outcome {
+    match steps(&*bus, &ctx).await {
+        // It went while it was looked at: nothing is left to do.
+        Err(Error::Gone { what }) => {
+            tracing::debug!(object = bus.told(), what, "went");
+            Ok(Action::requeue(TURN_LOOK))
+        }
+        done => done,
+    }
+}
+
+async fn steps<K: AnyBus>(bus: &K, ctx: &Context) -> Outcome {
+    if labels::is_paused(bus) {
+        status::paused(ctx, bus).await?;
+        return Ok(Action::await_change());
+    }
+    if bus.is_going() {
+        return delete::step(ctx, bus).await;
+    }
+    serve(ctx, bus, None).await
+}
+
+/// Everything but the end: what serves the bus is there, and the status says how it does.
+async fn serve<K: AnyBus>(ctx: &Context, bus: &K, blocked: Option<delete::Blocked>) -> Outcome {
+    let place = bus.place(&ctx.settings);
+    let found = dereference::look(ctx, bus, &place);
+    if let Err(refusal) = validate::check(bus.bus(), place.kind, &ctx.settings) {
+        status::refused(ctx, bus, &found, &refusal, blocked.as_ref()).await?;
+        return Err(refusal.into());
+    }
+    if blocked.is_none() {
+        delete::hold(ctx, bus).await?;
+    }
+    let wanted = build::all(bus, &place, &found, &ctx.settings)?;
+    let done = apply::all(ctx, bus, &place, &found, wanted).await;
+    status::told(ctx, bus, &place, &found, &done, blocked.as_ref()).await?;
+    done.outcome(TURN_LOOK)
 }

@@ -7,6 +7,7 @@ use kube::Client;
 use super::{
     apply::Applied,
     args::Settings,
+    bus::Turn,
     error::Error,
     events::Events,
     metrics::Metrics,
@@ -26,6 +27,7 @@ pub(crate) struct Context {
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
     pub(crate) applied: Applied,
+    pub(crate) turn: Turn,
 }
 
 /// A client, which has no Debug of its own.

@@ -114,6 +114,7 @@ impl Operator {
             queues: self.queues,
             metrics: self.metrics,
             applied: Applied::default(),
+            turn: bus::Turn::default(),
         });
         let controllers = async {
             let ready = shutdown.run_until_cancelled(ctx.stores.ready()).await;

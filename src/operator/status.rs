@@ -2,7 +2,7 @@
 
 use busway_api::{ConditionType, Said, conditions};
 use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    apimachinery::pkg::apis::meta::v1::{Condition, ManagedFieldsEntry, Time},
     jiff::Timestamp,
 };
 use kube::{
@@ -26,8 +26,13 @@ pub(crate) struct Words {
     pub(crate) owned_fields: &'static [&'static str],
     /// Conditions, for the object's generation.
     pub(crate) said: Vec<Said>,
+    /// Conditions of the operator's that stay as they were said.
+    pub(crate) unchanged: Vec<ConditionType>,
     /// Fields and their values.
     pub(crate) fields: Map<String, Value>,
+    /// Said only while nobody but the operator has that condition: left out, it would be left in part, since who had
+    /// it before keeps the fields that never differed.
+    pub(crate) until_taken: Option<Said>,
 }
 
 impl Words {
@@ -40,7 +45,9 @@ impl Words {
             owned,
             owned_fields,
             said: Vec::new(),
+            unchanged: Vec::new(),
             fields: Map::new(),
+            until_taken: None,
         }
     }
 
@@ -71,8 +78,12 @@ impl Words {
             |condition: &Condition| self.said.iter().any(|s| s.kind.as_str() == condition.type_);
         let is_owned =
             |condition: &Condition| self.owned.iter().any(|o| o.as_str() == condition.type_);
-        differs |= old.iter().any(|o| is_owned(o) && !is_said(o));
-        all.retain(is_said);
+        let is_kept =
+            |condition: &Condition| self.unchanged.iter().any(|k| k.as_str() == condition.type_);
+        differs |= old
+            .iter()
+            .any(|one| is_owned(one) && !is_said(one) && !is_kept(one));
+        all.retain(|one| is_said(one) || is_kept(one));
         differs |= self
             .owned_fields
             .iter()
@@ -104,7 +115,7 @@ pub(crate) async fn write<K: Object>(
     }
     let mut tries = TRIES;
     loop {
-        match apply(ctx, object, &status).await {
+        match apply(ctx, object, &status, words.until_taken.as_ref()).await {
             // Another manager's status came in between; with the UID checked it is ours to apply again.
             Err(Error::Conflict { .. }) if tries > 1 => tries -= 1,
             done => {
@@ -117,7 +128,12 @@ pub(crate) async fn write<K: Object>(
 }
 
 /// At a version, because an API server ignores the UID in an apply to the status of a custom resource.
-async fn apply<K: Object>(ctx: &Context, object: &K, status: &Value) -> Result<(), Error> {
+async fn apply<K: Object>(
+    ctx: &Context,
+    object: &K,
+    status: &Value,
+    kept: Option<&Said>,
+) -> Result<(), Error> {
     let (what, name) = (
         format!("the status of {}", object.told()),
         object.name_any(),
@@ -131,6 +147,10 @@ async fn apply<K: Object>(ctx: &Context, object: &K, status: &Value) -> Result<(
     if found.uid.as_deref() != Some(object.uid_or_empty()) {
         return Err(Error::Gone { what });
     }
+    let mut status = status.clone();
+    if let Some(kept) = kept.filter(|kept| has_alone(&found.managed_fields, kept.kind)) {
+        add(&mut status, object, kept);
+    }
     let payload = json!({
         "apiVersion": busway_api::API_VERSION,
         "kind": K::KIND,
@@ -142,4 +162,33 @@ async fn apply<K: Object>(ctx: &Context, object: &K, status: &Value) -> Result<(
     ctx.call(&what, api.patch_status(&name, &params, &patch))
         .await
         .map(drop)
+}
+
+fn add<K: Object>(status: &mut Value, object: &K, kept: &Said) {
+    let mut all = object.conditions().to_vec();
+    let now = Time(Timestamp::now());
+    conditions::set(&mut all, kept.clone(), object.generation(), &now);
+    let added = conditions::find(&all, kept.kind).map(|condition| json!(condition));
+    if let Some(said) = status.get_mut("conditions").and_then(Value::as_array_mut) {
+        said.extend(added);
+    }
+}
+
+/// Whether the status of that condition is the operator's, and no other manager's.
+fn has_alone(managers: &Option<Vec<ManagedFieldsEntry>>, kind: ConditionType) -> bool {
+    let item = format!("k:{{\"type\":\"{kind}\"}}");
+    let mut having = managers.iter().flatten().filter(|entry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        fields
+            .and_then(|fields| {
+                fields
+                    .get("f:status")?
+                    .get("f:conditions")?
+                    .get(&item)?
+                    .get("f:status")
+            })
+            .is_some()
+    });
+    let first = having.next();
+    first.is_some_and(|entry| entry.manager.as_deref() == Some(MANAGER)) && having.next().is_none()
 }

@@ -88,18 +88,19 @@ reasons! {
     BusNotFound on [Accepted]: "There is no such Bus or ClusterBus.", "Make it, or correct spec.bus or spec.clusterBus.";
     NoDefaultBus on [Accepted]: "The channel names no bus, and no ClusterBus is marked as the default.", "Set spec.clusterBus, or mark one with channels.busway.dev/is-default-bus: \"true\".";
     NamespaceNotAllowed on [Accepted]: "The ClusterBus's allowedNamespaces does not match this namespace.", "Ask its admin, or use another bus.";
-    NameClash on [Accepted]: "An object that would have to be made exists and belongs to somebody else.", "Rename one of the two.";
+    NameClash on [Accepted, Serviceable, Provisioning, Dispatching]: "An object that would have to be made exists and belongs to somebody else.", "Rename one of the two.";
     ChannelNotFound on [Accepted]: "There is no such Channel in the namespace.", "Make it; the subscription then goes on by itself.";
     ChannelOfOtherBus on [Accepted]: "The channel is carried by another bus.", "Nothing, when that bus's dispatcher runs; its status will follow.";
     ChannelNotReady on [Accepted, Subscribed]: "The channel is not provisioned.", "Look at the channel's conditions.";
     ChannelDeleted on [Accepted, Provisioned, Routable]: "The channel is being deleted.", "";
+    SubscriptionDeleted on [Accepted]: "The subscription is being deleted, and cannot be removed from the bus.", "See the message: it is let go without that at the time it names.";
     Undecodable on [Accepted, Synced]: "The object is of a form that this version does not know; its last good form goes on.", "Upgrade the dispatcher, or correct the object as the message says.";
 
     // What it asks for.
     NotYetSupported on [Accepted, Resolved, Synced]: "A field is set whose behaviour this version does not have.", "Remove the fields that the message names; docs/fields.md lists all.";
     Unsupported on [Resolved, Provisioned, Subscribed]: "The bus lacks a capability that is asked for.", "Use another bus, or remove what the message names.";
     NotInDev on [Synced]: "Dev mode cannot run this bus.", "Run the command that the message gives.";
-    InvalidSpec on [Accepted, Resolved, Synced]: "A setting cannot be understood.", "Correct the field that the message names.";
+    InvalidSpec on [Accepted, Resolved, Synced, Provisioning, Dispatching]: "A setting cannot be understood.", "Correct the field that the message names.";
     UnknownArgument on [Provisioned, Resolved]: "An argument is given that the bus does not declare.", "Remove it, or declare it in the bus's parameters.";
     MissingArgument on [Provisioned, Resolved]: "An argument is missing that the bus declares without a default.", "Set it in spec.arguments.";
     ParametersInvalid on [Provisioned, Resolved]: "The bus's parameters changed so that these arguments do not fit; the last good values go on.", "Adapt spec.arguments, or the bus's parameters.";
@@ -120,7 +121,7 @@ reasons! {
     UnsubscribeFailed on [Subscribed]: "The subscription could not be removed from the bus.", "See the message; it is tried again, and the subscription stays until then.";
     HookPanicked on [Synced, Provisioned, Subscribed]: "The bus's code panicked.", "Report it to the bus's author with the dispatcher's log; it is tried again.";
     HookTimedOut on [Synced, Provisioned, Subscribed]: "The bus's code took too long.", "Look whether the broker answers; it is tried again.";
-    Stopped on [Provisioned, Routable, Subscribed, Dispatching]: "It is being deleted, and no replica takes messages for it any more.", "";
+    Stopped on [Provisioned, Routable, Subscribed, Dispatching, Ready]: "It is being deleted, and no replica takes messages for it any more.", "";
     Held on [Dispatching, Delivering]: "An edit made it invalid; its backlog is kept and nothing is delivered.", "See the message of condition Resolved.";
 
     // Deliveries.
@@ -133,9 +134,13 @@ reasons! {
     // Workload.
     NoEndpoint on [Serviceable]: "No ready pod is behind the address.", "Look at the dispatcher's pods.";
     Unavailable on [Provisioning, Dispatching]: "The workload does not run as the spec asks.", "See the message, and the pods it names.";
+    RollingOut on [Provisioning, Dispatching]: "Pods are being replaced; those of before go on serving.", "Wait; if it stays, look at the pods.";
+    ApplyRefused on [Serviceable, Provisioning, Dispatching]: "The API server refuses an object that has to be made.", "See the message; adapt the spec, the quota or the operator's rights.";
+    ThirdPartyNotAllowed on [Provisioning, Dispatching]: "A Bus of a namespace may not bring containers of its own here.", "Use a ClusterBus, or have the admin set the chart's thirdPartyBuses to Namespaced.";
     PodRefused on [Provisioning, Dispatching]: "The namespace's rules refuse the pod.", "See the message; adapt the container or the namespace's Pod Security.";
     DispatcherUnavailable on [Ready]: "Nothing has served the bus for a minute or longer.", "Look at the bus's conditions.";
     ChannelsRemain on [DeletionBlocked]: "The bus is being deleted and channels are still on it.", "Delete the channels that the message names.";
+    ChildrenRemain on [DeletionBlocked]: "What served the bus is being deleted and is still there.", "Look what holds the objects that the message names: their finalizers.";
     NothingRemains on [DeletionBlocked]: "Nothing holds the bus any more.", "";
     PausedByAnnotation on [ReconcilePaused]: "The annotation channels.busway.dev/pause-reconcile is set.", "Remove it to go on.";
 }
