@@ -26,7 +26,7 @@ use clap::Parser as _;
 use command::{Cli, Command};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{crds, post, sink};
+use crate::cli::{crds, post, sink, uninstall};
 
 /// Does what the arguments say.
 #[must_use]
@@ -42,6 +42,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Provisioner(args) => runner::serve(&args, Role::Provisioner, open),
         Command::Sink(args) => serve_sink(args),
         Command::Post(args) => runner::control_runtime()?.block_on(post::run(args)),
+        Command::Uninstall(args) => runner::control_runtime()?.block_on(uninstall::run(args)),
         Command::Crds(args) => crds::run(&args),
         Command::Docs { page } => docs::print(page),
     }

@@ -6,7 +6,7 @@ use busway_buskit::{DispatcherArgs, telemetry::LogFormat};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    cli::{crds::CrdsArgs, post::PostArgs, sink::SinkArgs},
+    cli::{crds::CrdsArgs, post::PostArgs, sink::SinkArgs, uninstall::UninstallArgs},
     operator::OperatorArgs,
 };
 
@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Sink(SinkArgs),
     /// Send one message to a channel, and wait until it arrives, if asked to.
     Post(PostArgs),
+    /// Delete every Subscription, Channel, Bus and ClusterBus of a cluster, and say what each waits for.
+    Uninstall(UninstallArgs),
     /// Print the custom resource definitions, as `kubectl apply` takes them.
     Crds(CrdsArgs),
     /// Print a generated page of the documentation.

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use super::{
     args::Scope,
+    channel::{index::Index, pace::Pace},
     children::{ChildKind, ChildRef},
     feed::{Feed, Seen, Tell},
     labels,
@@ -55,6 +56,10 @@ pub(crate) struct Queues {
     pub(crate) cluster_buses: Arc<Queue<ClusterBus>>,
     pub(crate) channels: Arc<Queue<Channel>>,
     pub(crate) subscriptions: Arc<Queue<Subscription>>,
+    /// Which channels and subscriptions a change is about.
+    pub(crate) index: Index,
+    /// When their statuses may be written.
+    pub(crate) pace: Pace,
 }
 
 /// Decides who is reconciled because of a change.

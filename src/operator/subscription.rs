@@ -1,20 +1,126 @@
-//! Subscription.
+//! Subscription: whether what it refers to is there, and an end to its deletion.
 
-use std::sync::Arc;
+mod dereference;
+mod status;
+mod validate;
 
-use busway_api::Subscription;
-use kube::runtime::controller::Action;
+use std::{sync::Arc, time::Duration};
+
+use busway_api::{
+    SUBSCRIBED_FINALIZER, Subscription,
+    conditions::{ConditionType, Said},
+    reason::Reason,
+};
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    ResourceExt as _,
+    runtime::{controller::Action, reflector::ObjectRef},
+};
 
 use super::{
+    channel::{
+        self,
+        carrier::BusKey,
+        delete::{self, Home, Verdict},
+        dereference::home,
+        settle,
+    },
     context::Context,
     controller::Outcome,
+    labels,
+    object::Object as _,
     stores::{Change, Queues, Stores},
 };
 
-/// Has the subscriptions looked at that a change is about.
-pub(crate) fn touched(_change: &Change, _stores: &Stores, _queues: &Queues) {}
+/// Has a subscription looked at that changed. What it refers to is looked after with the channels.
+pub(crate) fn touched(change: &Change, stores: &Stores, queues: &Queues) {
+    let Change::Subscription(subscription) = change else {
+        return;
+    };
+    let at = channel::at(&**subscription);
+    let one = ObjectRef::new(&at.1).within(&at.0);
+    let there = stores.subscriptions.get(&one);
+    if there.is_none() {
+        queues.pace.forget(subscription.uid_or_empty());
+    }
+    channel::ask(queues.index.subscription(&at, there.as_deref()), queues);
+}
 
-/// Makes the cluster as the subscription wants it.
-pub(crate) async fn reconcile(_subscription: Arc<Subscription>, _ctx: Arc<Context>) -> Outcome {
-    Ok(Action::await_change())
+/// Makes the cluster as the subscription wants it: it wants nothing but a status.
+pub(crate) async fn reconcile(subscription: Arc<Subscription>, ctx: Arc<Context>) -> Outcome {
+    if labels::is_paused(&*subscription) {
+        return settle::leave_alone(&ctx, &*subscription, &status::OWNERSHIP).await;
+    }
+    let now = Timestamp::now();
+    let found = dereference::subscription(&ctx, &subscription);
+    let mut accepted = validate::accepted(&subscription, &found);
+    let mut again = None;
+    if subscription.is_going() {
+        match verdict(&ctx, &subscription, &found, now).await? {
+            Judged::Over => return Ok(Action::await_change()),
+            Judged::Emptying => again = Some(delete::EMPTYING),
+            Judged::Working => {}
+            Judged::Waiting { until, message } => {
+                accepted = Said::no(
+                    ConditionType::Accepted,
+                    Reason::SubscriptionDeleted,
+                    message,
+                );
+                again = Duration::try_from(until - now).ok();
+            }
+        }
+    }
+    let mut plan = status::plan(accepted, &found, now);
+    plan.again = [plan.again, again].into_iter().flatten().min();
+    settle::settle(&ctx, &*subscription, plan, &status::OWNERSHIP).await
+}
+
+enum Judged {
+    Over,
+    Working,
+    Emptying,
+    Waiting { until: Timestamp, message: String },
+}
+
+/// Sees to it that its deletion ends.
+async fn verdict(
+    ctx: &Context,
+    subscription: &Subscription,
+    found: &dereference::Found,
+    now: Timestamp,
+) -> Result<Judged, super::error::Error> {
+    let carrier = found.carrier();
+    let missing = validate::accepted(subscription, found).message;
+    let failing = delete::failing(subscription.conditions(), ConditionType::Subscribed);
+    let hook = delete::hook(carrier, &missing, failing, now);
+    let namespace = home(ctx, &subscription.namespace().unwrap_or_default()).await?;
+    let key = found.channel.as_deref().and_then(BusKey::of_channel);
+    let home = match &found.channel {
+        // Nobody knows any more which bus it was on.
+        None if namespace.terminating => Home::Empty,
+        _ => delete::home(ctx, &namespace, key.as_ref(), carrier),
+    };
+    let bound = ctx.settings.deletion_bound;
+    let meta = &subscription.metadata;
+    match delete::judge(meta, SUBSCRIBED_FINALIZER, &hook, home, bound, now) {
+        Verdict::Free => Ok(Judged::Over),
+        Verdict::Working if home == Home::Emptying => Ok(Judged::Emptying),
+        Verdict::Working => Ok(Judged::Working),
+        Verdict::Waiting { until, why } => Ok(Judged::Waiting {
+            until: if home == Home::Emptying {
+                until.min(now + delete::EMPTYING)
+            } else {
+                until
+            },
+            message: format!(
+                "the subscription is being deleted; it cannot be removed from the bus, and it is let go without that at {until}: {why}"
+            ),
+        }),
+        Verdict::Lift { why } => {
+            let regarding = delete::regarding(subscription, &namespace, carrier);
+            let finalizer = SUBSCRIBED_FINALIZER;
+            channel::apply::lift(ctx, subscription, finalizer, &why, regarding).await?;
+            Ok(Judged::Over)
+        }
+    }
 }
