@@ -37,8 +37,8 @@ pub(crate) struct Memory {
     /// The identity that the rest is of.
     pub(crate) uid: Option<String>,
     pub(crate) conditions: Vec<Condition>,
-    /// Given to the writer, and not yet seen in the object.
-    pub(crate) offered: Option<(Text, Instant)>,
+    /// Given to the writer, written when it says when, and not yet seen in the object.
+    pub(crate) offered: Option<(Text, Option<Instant>)>,
     /// How often in a row a write was not seen in the object: it is repeated ever less often.
     pub(crate) unseen: u32,
     /// What the API server refused for good; not tried again until it differs.

@@ -18,10 +18,11 @@ use crate::{
 
 /// What is under way is waited for so long, so that one write tells the end of it.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A write is seen in the object within this time, or somebody undid it.
-const SEEN_WITHIN: Duration = Duration::from_secs(5);
-/// A write that is never seen is repeated after 5 s, 10 s, … 5 min: somebody undoes it each time.
-const MOST_DOUBLINGS: u32 = 6;
+/// A write is seen in the object within this time, or somebody undid it before it was seen. A busy
+/// API server's watches lag for seconds: writing again on that account would make it busier.
+const SEEN_WITHIN: Duration = Duration::from_secs(30);
+/// A write that is never seen is repeated after 30 s, 1 min, … 4 min: somebody undoes it each time.
+const MOST_DOUBLINGS: u32 = 3;
 /// Statuses made in one go.
 const BATCH: usize = 256;
 
@@ -83,12 +84,12 @@ impl Engine {
                 memory.unseen = 0;
                 (shown, None)
             }
-            Some((_, at)) if decoded && now.saturating_duration_since(*at) > seen_within => {
+            Some((_, Some(at))) if decoded && now.saturating_duration_since(*at) > seen_within => {
                 memory.offered = None;
                 memory.unseen = memory.unseen.saturating_add(1);
                 (shown, None)
             }
-            Some((offered, at)) => (offered.clone(), decoded.then_some(*at)),
+            Some((offered, at)) => (offered.clone(), at.filter(|_| decoded)),
             None => (shown, None),
         };
         if wanted == last || memory.refused.as_ref() == Some(&wanted) {
@@ -110,7 +111,7 @@ impl Engine {
             memory.under_way = None;
         }
         memory.refused = None;
-        memory.offered = Some((wanted.clone(), now));
+        memory.offered = Some((wanted.clone(), None));
         self.writer.offer(key.clone(), object, wanted);
     }
 
@@ -129,7 +130,7 @@ impl Engine {
                 if let Some((offered, at)) = memory.offered.as_mut()
                     && *offered == status
                 {
-                    *at = now;
+                    *at = Some(now);
                 }
                 self.statuses
                     .at(&key, now + SEEN_WITHIN + Duration::from_millis(100));

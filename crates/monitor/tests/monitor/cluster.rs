@@ -41,6 +41,8 @@ struct State {
     conflicts: u32,
     answers_after: Duration,
     away: bool,
+    /// What the watches have not told yet, while they lag.
+    lagging: Option<Vec<(String, Told)>>,
 }
 
 /// The cluster; a clone is another client of it.
@@ -74,6 +76,18 @@ impl Cluster {
 
     pub(crate) fn lead(&self, leads: bool) {
         self.leads.send_replace(leads);
+    }
+
+    /// Writes are taken, and watches tell of them when they have caught up.
+    pub(crate) fn lag(&self) {
+        self.lock().lagging.get_or_insert_default();
+    }
+
+    pub(crate) fn catch_up(&self) {
+        let mut state = self.lock();
+        for (kind, told) in state.lagging.take().unwrap_or_default() {
+            tell(&mut state, &kind, &told);
+        }
     }
 
     /// No watch tells anything, no write is taken.
@@ -308,6 +322,9 @@ fn list(state: &State, kind: &str) -> Vec<Told> {
 }
 
 fn tell(state: &mut State, kind: &str, told: &Told) {
+    if let Some(lagging) = &mut state.lagging {
+        return lagging.push((kind.to_owned(), told.clone()));
+    }
     state
         .watchers
         .retain(|(k, tx)| k != kind || tx.send(told.clone()).is_ok());

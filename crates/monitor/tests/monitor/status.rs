@@ -167,6 +167,30 @@ async fn a_status_that_somebody_wiped_is_written_again_and_other_edits_write_not
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_status_is_not_written_again_because_the_watch_lags() {
+    let rig = Rig::ready(Scope::Shared).await;
+    settle().await;
+    let writes = || rig.cluster.writes_of(Kind::Channel, "shop/orders").len();
+    let before = writes();
+    rig.cluster.wipe_status("Channel", "shop/orders");
+    rig.cluster.lag();
+    for _ in 0..2 {
+        settle().await;
+        assert_eq!(writes(), before + 1);
+    }
+    rig.cluster.catch_up();
+    settle().await;
+    assert_eq!(writes(), before + 1);
+    // One that was undone before it was seen is written again all the same.
+    rig.cluster.wipe_status("Channel", "shop/orders");
+    rig.cluster.lag();
+    settle().await;
+    rig.cluster.wipe_status("Channel", "shop/orders");
+    rig.cluster.catch_up();
+    rig.until_ready("Channel", "shop/orders").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failing_subscriber_is_told_and_is_no_part_of_ready() {
     let rig = Rig::ready(Scope::Shared).await;
     let uid = rig.cluster.get("Subscription", "shop/mail").unwrap()["metadata"]["uid"]
