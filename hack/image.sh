@@ -2,6 +2,7 @@
 # The image, without a container engine: the last stage of the Dockerfile, written as an OCI tar.
 #   hack/image.sh [write]             build the binary, write the tar, print its size
 #   hack/image.sh binary FILE [ARCH]  build the static binary only, to FILE; the Dockerfile calls this
+#   hack/image.sh traffic             the image of the end-to-end tests' sender (tests/e2e/traffic), likewise
 # From the environment:
 #   OUT      where the tar goes (default: target/image/busway.tar)
 #   IMAGE    the image's name (default: busway:<version of Cargo.toml>)
@@ -15,9 +16,9 @@ MAX_SIZE=$((20 * 1000 * 1000)) # bytes of the tar, as it is pulled: what DESIGN 
 
 fail() { echo "image: $*" >&2; exit 1; }
 
-# binary FILE [ARCH]
+# binary FILE [ARCH [PACKAGE NAME]]
 binary() {
-  local triple
+  local triple package=${3:-busway} name=${4:-busway}
   case ${2:-$(uname -m)} in
     x86_64 | amd64) triple=x86_64-unknown-linux-gnu ;;
     aarch64 | arm64) triple=aarch64-unknown-linux-gnu ;;
@@ -25,9 +26,9 @@ binary() {
   esac
   # A folder of its own: other flags than the tests' would build everything anew, back and forth.
   RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --profile "$PROFILE" --target "$triple" \
-    --target-dir target/image --package busway --bin busway
+    --target-dir target/image --package "$package" --bin "$name"
   mkdir -p "$(dirname "$1")"
-  cp "target/image/$triple/$PROFILE/busway" "$1"
+  cp "target/image/$triple/$PROFILE/$name" "$1"
 }
 
 # The instructions of the Dockerfile's last stage, one a line.
@@ -75,13 +76,18 @@ interpret() {
   config="{\"User\":\"$user\",\"Entrypoint\":$entrypoint,\"Labels\":{$labels}}"
 }
 
-write() {
-  local root config built=${BINARY:-} out=${OUT:-target/image/busway.tar} image size
-  image=${IMAGE:-busway:$(argument VERSION)}
+# The folder for an image's files; sets `work` and `root`.
+workroom() {
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   root=$work/root
   mkdir "$root"
+}
+
+write() {
+  local root config built=${BINARY:-} out=${OUT:-target/image/busway.tar} image size
+  image=${IMAGE:-busway:$(argument VERSION)}
+  workroom
   if [ -z "$built" ]; then
     built=$work/busway
     binary "$built"
@@ -93,8 +99,17 @@ write() {
   [ "$size" -le "$MAX_SIZE" ] || [ "$PROFILE" != image ] || fail "it is over $((MAX_SIZE / 1000)) kB"
 }
 
+traffic() {
+  local root
+  workroom
+  binary "$root/traffic" "$(uname -m)" busway-traffic traffic
+  hack/oci.sh "${IMAGE:-busway-traffic:$(argument VERSION)}" "$root" '{"User":"65532:65532","Entrypoint":["/traffic"]}' \
+    "${OUT:-target/image/traffic.tar}"
+}
+
 case ${1:-write} in
   write) write ;;
   binary) shift; binary "$@" ;;
+  traffic) traffic ;;
   *) fail "unknown command '$1'" ;;
 esac

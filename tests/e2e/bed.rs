@@ -1,0 +1,214 @@
+//! The cluster, its tools, and what the scenarios put on it.
+
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use busway_testkit::{control::tool, wait::until};
+use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
+
+/// Where the chart is installed.
+pub(crate) const SYSTEM: &str = "busway-system";
+/// On every namespace, and every object without one, that a scenario makes.
+const MARK: &str = "e2e.busway.dev/scenario=yes";
+/// How long a command may take: `helm --wait` and `busway uninstall` are the slowest.
+const COMMAND_WITHIN: Duration = Duration::from_secs(180);
+/// How long something may take to happen in the cluster, on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// A cluster that kubectl and helm reach through KUBECONFIG.
+pub(crate) struct Bed {
+    kubectl: PathBuf,
+    helm: PathBuf,
+    /// The product's image, which the cluster's nodes have.
+    pub(crate) image: String,
+    /// The image of `tests/e2e/traffic`.
+    pub(crate) traffic: String,
+    installed: Cell<bool>,
+}
+
+impl Bed {
+    pub(crate) async fn from_environment() -> Result<Self> {
+        let variable =
+            |name: &str| std::env::var(name).with_context(|| format!("{name}: run `make e2e`"));
+        variable("KUBECONFIG")?;
+        let bed = Self {
+            kubectl: tool("kubectl")?,
+            helm: tool("helm")?,
+            image: variable("BUSWAY_IMAGE")?,
+            traffic: variable("TRAFFIC_IMAGE")?,
+            installed: Cell::new(false),
+        };
+        bed.kubectl(&["get", "--raw", "/readyz"]).await?;
+        // What an interrupted run left on a cluster that outlives it.
+        let releases = bed
+            .helm(&["list", "-A", "-q", "--filter", "^busway$"])
+            .await?;
+        bed.installed.set(!releases.trim().is_empty());
+        bed.sweep().await?;
+        Ok(bed)
+    }
+
+    pub(crate) fn root() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+    }
+
+    /// Standard output of `kubectl ARGS`.
+    pub(crate) async fn kubectl(&self, args: &[&str]) -> Result<String> {
+        output(Command::new(&self.kubectl).args(args), "").await
+    }
+
+    pub(crate) async fn helm(&self, args: &[&str]) -> Result<String> {
+        output(Command::new(&self.helm).args(args), "").await
+    }
+
+    /// `busway ARGS`, as an admin runs it.
+    pub(crate) async fn busway(&self, args: &[&str]) -> Result<String> {
+        output(Command::new(env!("CARGO_BIN_EXE_busway")).args(args), "").await
+    }
+
+    /// `kubectl apply`, any number of documents.
+    pub(crate) async fn apply(&self, yaml: &str) -> Result<String> {
+        output(Command::new(&self.kubectl).args(["apply", "-f", "-"]), yaml).await
+    }
+
+    /// A namespace of the scenario's, which [`Bed::sweep`] removes.
+    pub(crate) async fn namespace(&self, name: &str) -> Result<()> {
+        self.kubectl(&["create", "namespace", name]).await?;
+        self.mark(&format!("namespace/{name}")).await?;
+        let what = format!("{name} has its service account");
+        until(&what, SOON, || async {
+            self.kubectl(&["-n", name, "get", "serviceaccount", "default"])
+                .await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Has [`Bed::sweep`] remove it: a namespace, or a ClusterBus.
+    pub(crate) async fn mark(&self, object: &str) -> Result<()> {
+        self.kubectl(&["label", object, MARK, "--overwrite"])
+            .await?;
+        Ok(())
+    }
+
+    /// Installs the chart, if it is not.
+    pub(crate) async fn install(&self) -> Result<()> {
+        if self.installed.get() {
+            return Ok(());
+        }
+        self.helm_install().await?;
+        self.kubectl(&[
+            "-n",
+            SYSTEM,
+            "wait",
+            "--for=condition=Available",
+            "deployment",
+            "--all",
+            "--timeout=120s",
+        ])
+        .await?;
+        Ok(())
+    }
+
+    /// `helm install`, without waiting for anything.
+    pub(crate) async fn helm_install(&self) -> Result<()> {
+        let (repository, tag) = self.image.rsplit_once(':').context("an image with a tag")?;
+        let image = format!("image.repository={repository},image.tag={tag}");
+        let chart = Self::root().join("charts/busway");
+        let chart = chart.to_str().context("a path in UTF-8")?;
+        self.installed.set(true);
+        self.helm(&[
+            "install",
+            "busway",
+            chart,
+            "-n",
+            SYSTEM,
+            "--create-namespace",
+            "--set",
+            &image,
+        ])
+        .await?;
+        Ok(())
+    }
+
+    /// Everything of ours goes, in the order that the documentation gives.
+    pub(crate) async fn uninstall(&self) -> Result<()> {
+        if !self.installed.get() {
+            return Ok(());
+        }
+        self.busway(&["uninstall", "--yes", "--timeout=2m"]).await?;
+        self.helm_uninstall().await
+    }
+
+    /// The chart goes, then the definitions and the namespace, which it leaves.
+    pub(crate) async fn helm_uninstall(&self) -> Result<()> {
+        self.helm(&["uninstall", "busway", "-n", SYSTEM, "--wait"])
+            .await?;
+        self.installed.set(false);
+        self.kubectl(&["delete", "crd", "-l", "app.kubernetes.io/name=busway"])
+            .await?;
+        self.kubectl(&["delete", "namespace", SYSTEM]).await?;
+        Ok(())
+    }
+
+    /// Deletes what scenarios made and waits until it is gone.
+    pub(crate) async fn sweep(&self) -> Result<()> {
+        self.kubectl(&["delete", "namespace", "-l", MARK, "--timeout=90s"])
+            .await?;
+        if self.installed.get() {
+            self.kubectl(&["delete", "clusterbus", "-l", MARK, "--timeout=90s"])
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// A scenario failed so that its objects do not go: the next ones shall not fail of that.
+    pub(crate) async fn force(&self) {
+        for kind in ["subscription", "channel", "bus", "clusterbus"] {
+            let path = "{range .items[*]}{.metadata.namespace} {.metadata.name}\n{end}";
+            let jsonpath = format!("jsonpath={path}");
+            let Ok(names) = self.kubectl(&["get", kind, "-A", "-o", &jsonpath]).await else {
+                continue;
+            };
+            for (namespace, name) in names.lines().filter_map(|line| line.split_once(' ')) {
+                let lift = r#"{"metadata":{"finalizers":null}}"#;
+                let mut args = vec!["patch", kind, name, "--type=merge", "-p", lift];
+                if !namespace.is_empty() {
+                    args.extend(["-n", namespace]);
+                }
+                let _gone = self.kubectl(&args).await;
+            }
+        }
+        let _said_before = self.sweep().await;
+    }
+}
+
+/// Runs a command that may not hang. Its error has what it said.
+async fn output(command: &mut Command, input: &str) -> Result<String> {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let shown = format!("{:?}", command.as_std());
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("starting {shown}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that wants no input may be gone already.
+        let _ = stdin.write_all(input.as_bytes()).await;
+    }
+    let output = timeout(COMMAND_WITHIN, child.wait_with_output())
+        .await
+        .with_context(|| format!("{shown}: not done after {COMMAND_WITHIN:?}"))??;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{shown}: {}: {}", output.status, said.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

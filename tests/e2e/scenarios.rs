@@ -1,0 +1,55 @@
+//! The scenarios, in the order in which they run.
+
+mod children;
+mod deletion;
+mod faults;
+mod install;
+mod rollout;
+mod shop;
+
+use crate::run::{Given, Scenario};
+
+/// A scenario is a function of its module; its sentence is the function's name.
+macro_rules! scenario {
+    ($given:ident, $module:ident::$name:ident) => {
+        Scenario {
+            name: concat!(stringify!($module), "::", stringify!($name)),
+            given: Given::$given,
+            run: |bed| Box::pin($module::$name(bed)),
+        }
+    };
+}
+
+pub(crate) const ALL: &[Scenario] = &[
+    scenario!(
+        Nothing,
+        install::a_message_reaches_two_subscribers_soon_after_helm_install
+    ),
+    scenario!(Installed, install::helm_test_says_that_it_works),
+    scenario!(Installed, rollout::a_restart_of_one_replica_fails_no_send),
+    scenario!(Installed, rollout::a_restart_of_two_replicas_fails_no_send),
+    scenario!(
+        Installed,
+        faults::a_dispatcher_killed_in_mid_stream_serves_again
+    ),
+    scenario!(
+        Installed,
+        faults::an_image_that_does_not_exist_is_said_and_mended
+    ),
+    scenario!(
+        Installed,
+        faults::a_service_that_is_someone_elses_is_left_alone
+    ),
+    scenario!(Installed, children::a_child_deleted_by_hand_comes_back),
+    scenario!(Installed, children::a_child_edited_by_hand_is_put_back),
+    scenario!(
+        Installed,
+        deletion::a_bus_waits_for_its_channels_however_it_is_deleted
+    ),
+    scenario!(Installed, deletion::a_namespace_goes_with_everything_in_it),
+    scenario!(
+        Installed,
+        deletion::channels_on_a_cluster_bus_go_with_their_namespace
+    ),
+    scenario!(Installed, deletion::nothing_is_left_after_uninstall),
+];

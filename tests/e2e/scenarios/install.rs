@@ -1,0 +1,81 @@
+//! From nothing to the first message, as docs/install.md has it.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result};
+use busway_testkit::wait::until;
+
+use crate::{
+    bed::{Bed, SYSTEM},
+    pods::{Load, received, send},
+    status::Object,
+};
+
+/// What a person may expect, from `helm install` to the message in both subscribers.
+const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(60);
+/// What the examples' pods run.
+const EXAMPLES_IMAGE: &str = "image: busway:0.1.0";
+
+pub(crate) async fn a_message_reaches_two_subscribers_soon_after_helm_install(
+    bed: &Bed,
+) -> Result<()> {
+    let started = tokio::time::Instant::now();
+    bed.helm_install().await?;
+    let examples = examples(&bed.image)?;
+    bed.apply(&examples).await?;
+    bed.mark("namespace/shop").await?;
+    for name in ["billing", "warehouse"] {
+        Object("subscription", "shop", name).ready(bed).await?;
+    }
+    println!(
+        "    Ready {:.1} s after helm install",
+        started.elapsed().as_secs_f64()
+    );
+    let load = Load {
+        url: "http://orders-channel.shop",
+        prefix: "order",
+        count: 1,
+        rate: 1,
+        persist: Duration::ZERO,
+    };
+    let sent = send(bed, "shop", &load).await?;
+    anyhow::ensure!(sent.accepted == 1, "not accepted: {:?}", sent.errors);
+    let left = FIRST_MESSAGE_WITHIN.saturating_sub(started.elapsed());
+    until("both subscribers got it", left, || async {
+        for name in ["billing", "warehouse"] {
+            let got = received(bed, "shop", name).await?;
+            anyhow::ensure!(got.get("order-0") == Some(&1), "{name} got {got:?}");
+        }
+        Ok(())
+    })
+    .await?;
+    println!(
+        "    delivered {:.1} s after helm install",
+        started.elapsed().as_secs_f64()
+    );
+    // Everything in it goes with its namespace, the bus too; then the chart.
+    bed.sweep().await?;
+    bed.uninstall().await
+}
+
+/// `examples/kubernetes`, with the image that this cluster has.
+fn examples(image: &str) -> Result<String> {
+    let folder = Bed::root().join("examples/kubernetes");
+    let mut documents = Vec::new();
+    for name in ["bus.yaml", "subscribers.yaml", "subscriptions.yaml"] {
+        let path = folder.join(name);
+        documents.push(fs::read_to_string(&path).with_context(|| path.display().to_string())?);
+    }
+    let all = documents.join("\n---\n");
+    anyhow::ensure!(
+        all.contains(EXAMPLES_IMAGE),
+        "no {EXAMPLES_IMAGE} in the examples"
+    );
+    Ok(all.replace(EXAMPLES_IMAGE, &format!("image: {image}")))
+}
+
+pub(crate) async fn helm_test_says_that_it_works(bed: &Bed) -> Result<()> {
+    bed.helm(&["test", "busway", "-n", SYSTEM, "--timeout=90s"])
+        .await?;
+    Ok(())
+}
