@@ -8,6 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 generators=(
   "-p busway-api --test generated"                                    # crds/, deploy/crds.yaml, docs/fields.md, docs/reasons.md
   "-p busway --test generated"                                        # docs/metrics.md, and that `busway crds` and `busway docs` print the rest
+  "-p busway --test chart generated::"                                 # charts/busway/files/crds/, docs/chart-values.md, deploy/busway.yaml
 )
 
 unset UPDATE

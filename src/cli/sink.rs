@@ -179,7 +179,7 @@ impl Sink {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed: jiff::SignedDuration = text.parse().map_err(|error| format!("{error}"))?;
     Duration::try_from(parsed).map_err(|_| "must not be negative".to_owned())
 }

@@ -1,0 +1,176 @@
+//! values.yaml, its schema and its page say the same, and what is wrong is refused with its path.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::helm::{helm, parse, read, template};
+
+/// One setting: where it is, what it is by default, what it does.
+pub(crate) struct Setting {
+    pub(crate) path: String,
+    pub(crate) default: String,
+    pub(crate) means: String,
+}
+
+/// The settings of values.yaml, in its order: a comment above each, the default on the same line.
+pub(crate) fn settings() -> Vec<Setting> {
+    let mut found = Vec::new();
+    let mut above: Vec<(usize, &str)> = Vec::new();
+    let mut comment = Vec::new();
+    let text = read("charts/busway/values.yaml");
+    for line in text.lines() {
+        let content = line.trim_start();
+        if let Some(words) = content.strip_prefix('#') {
+            comment.push(words.trim());
+            continue;
+        }
+        if content.is_empty() {
+            comment.clear();
+            continue;
+        }
+        let indent = line.len() - content.len();
+        let (key, default) = content.split_once(':').expect(line);
+        above.retain(|(at, _)| *at < indent);
+        above.push((indent, key));
+        if !default.is_empty() {
+            assert!(!comment.is_empty(), "no comment above {line:?}");
+            let keys: Vec<_> = above.iter().map(|(_, key)| *key).collect();
+            found.push(Setting {
+                path: keys.join("."),
+                default: default.trim().to_owned(),
+                means: comment.join(" "),
+            });
+        }
+        comment.clear();
+    }
+    found
+}
+
+#[test]
+fn every_setting_has_a_schema_and_every_schema_a_setting() {
+    let schema: Value = serde_json::from_str(&read("charts/busway/values.schema.json")).unwrap();
+    let known: BTreeSet<_> = settings().into_iter().map(|one| one.path).collect();
+    let mut described = BTreeSet::new();
+    leaves(&schema, String::new(), &mut described);
+    // Helm's own; of a container's resources the parts are Kubernetes'.
+    described.remove("global");
+    let described: BTreeSet<_> = described
+        .into_iter()
+        .map(|path| path.replace(".resources.requests", ".resources"))
+        .filter(|path| !path.contains(".resources."))
+        .collect();
+    assert_eq!(known, described);
+}
+
+fn leaves(schema: &Value, path: String, found: &mut BTreeSet<String>) {
+    let Some(properties) = schema["properties"].as_object() else {
+        found.insert(path);
+        return;
+    };
+    assert_eq!(
+        schema["additionalProperties"], false,
+        "{path:?} lets anything in"
+    );
+    for (key, inner) in properties {
+        let separator = if path.is_empty() { "" } else { "." };
+        leaves(inner, format!("{path}{separator}{key}"), found);
+    }
+}
+
+#[test]
+fn the_set_with_everything_on_has_every_setting() {
+    let everything = &parse(&read("tests/chart/testdata/everything.yaml"))[0];
+    for setting in settings() {
+        let pointer = format!("/{}", setting.path.replace('.', "/"));
+        assert!(everything.pointer(&pointer).is_some(), "{}", setting.path);
+    }
+}
+
+#[test]
+fn bad_values_are_refused_with_their_path() {
+    for (set, path) in [
+        ("operator.replicas=two", "/operator/replicas"),
+        ("operator.replicas=-1", "/operator/replicas"),
+        (
+            "operator.resources.limits.memory=much",
+            "/operator/resources/limits/memory",
+        ),
+        ("operator.resources.limit.memory=1Gi", "/operator/resources"),
+        ("operator.extraArgs=--x", "/operator/extraArgs"),
+        ("operator.extraEnv[0].value=x", "/operator/extraEnv/0"),
+        (
+            "operator.terminationGracePeriodSeconds=0",
+            "/operator/terminationGracePeriodSeconds",
+        ),
+        ("operator.logFormat=xml", "/operator/logFormat"),
+        ("image.digest=sha256:abc", "/image/digest"),
+        ("image.repository=", "/image/repository"),
+        ("image.tag=a b", "/image/tag"),
+        ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
+        ("image.pullSecrets[0]=x", "/image/pullSecrets/0"),
+        ("image.name=x", "/image"),
+        ("scope.mode=some", "/scope/mode"),
+        ("scope.mode=list,cluster.id=a", "/scope/namespaces"),
+        ("scope.namespaces={a}", "/scope/namespaces"),
+        (
+            "scope.mode=list,scope.namespaces={A},cluster.id=a",
+            "/scope/namespaces/0",
+        ),
+        ("scope.mode=own", "/cluster/id"),
+        ("thirdPartyBuses=true", "/thirdPartyBuses"),
+        ("channelService=none", "/channelService"),
+        ("deletionBound=ten", "/deletionBound"),
+        ("cluster.domain=Cluster.Local", "/cluster/domain"),
+        ("serviceAccount.create=false", "/serviceAccount/name"),
+        ("rbac.create=yes", "/rbac/create"),
+        (
+            "networkPolicy.apiServerPorts={70000}",
+            "/networkPolicy/apiServerPorts/0",
+        ),
+        (
+            "metrics.prometheusRule.runbooks=docs",
+            "/metrics/prometheusRule/runbooks",
+        ),
+        (
+            "metrics.serviceMonitor.interval=30",
+            "/metrics/serviceMonitor/interval",
+        ),
+        ("commonLabels.a=b c", "/commonLabels/a"),
+        (
+            "operator.podLabels.app\\.kubernetes\\.io/name=x",
+            "/operator/podLabels/app.kubernetes.io~1name",
+        ),
+        ("defaultBus.name=A_B", "/defaultBus/name"),
+        ("test.timeout=soon", "/test/timeout"),
+        ("fullnameOverride=-x", "/fullnameOverride"),
+        ("oprator.replicas=1", "oprator"),
+    ] {
+        let out = template(&["--set", set]);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(!out.status.success(), "{set} is taken");
+        assert!(
+            said.contains(&format!("'{path}'")),
+            "{set}: no {path:?} in {said}"
+        );
+    }
+}
+
+#[test]
+fn a_chart_that_has_this_one_as_a_part_may_set_its_globals() {
+    assert!(template(&["--set", "global.anything=1"]).status.success());
+}
+
+#[test]
+fn helm_lint_finds_nothing() {
+    for args in [&[][..], &["-f", "tests/chart/testdata/everything.yaml"]] {
+        let out = helm(&[&["lint", "--strict", "charts/busway"], args].concat());
+        let said = String::from_utf8_lossy(&out.stdout);
+        assert!(out.status.success(), "{said}");
+        assert!(
+            said.contains("1 chart(s) linted, 0 chart(s) failed"),
+            "{said}"
+        );
+        assert!(!said.contains("[WARNING]"), "{said}");
+    }
+}
