@@ -59,7 +59,9 @@ async fn the_first_screen_has_exactly_two_commands_and_make_knows_them() {
 async fn the_commands_of_the_readme_do_what_it_says() {
     let control = ControlPlane::shared().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    symlink(root().join("deploy"), folder.path().join("deploy")).unwrap();
+    for part in ["charts", "deploy", "examples"] {
+        symlink(root().join(part), folder.path().join(part)).unwrap();
+    }
     let (messages, admin, debug, sink) = (free_port(), free_port(), free_port(), free_port());
     let (messages2, admin2, debug2) = (free_port(), free_port(), free_port());
 
@@ -94,6 +96,7 @@ async fn the_commands_of_the_readme_do_what_it_says() {
             .unwrap()
             .to_owned(),
         tool("kubectl").unwrap().parent().unwrap().to_owned(),
+        tool("helm").unwrap().parent().unwrap().to_owned(),
     ];
     let path = env::var_os("PATH").unwrap();
     let path = env::join_paths(programs.into_iter().chain(env::split_paths(&path))).unwrap();
@@ -121,6 +124,8 @@ async fn the_commands_of_the_readme_do_what_it_says() {
     for part in [
         "busway-id: ",
         "POST / · hello",
+        "Next, a bus and a channel on it",
+        "channel.channels.busway.dev/orders created",
         "subscription.channels.busway.dev/printer condition met",
         "channel.channels.busway.dev/orders",
         "FIELDS:",
