@@ -9,7 +9,10 @@ mod bus;
 use std::{sync::Arc, time::Duration};
 
 use bus::{FakeBus, Fault};
-use busway_core::{BusRef, bus::Scope as BusScope};
+use busway_core::{
+    BusRef,
+    bus::{HookError, Scope as BusScope},
+};
 use busway_monitor::{
     Loopback, Monitor, Options, Orphans, Parts,
     source::{
@@ -28,6 +31,8 @@ use kube::{
 use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(60);
+/// Of the setting, not the default: so long is waited for each hook that hangs.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(2);
 const OBJECTS: &str = "
 apiVersion: channels.busway.dev/v1alpha1
 kind: Bus
@@ -93,6 +98,7 @@ async fn start(plane: &ControlPlane, space: &Namespace, bus: Arc<FakeBus>) -> Pr
         parts: Parts::Both,
         orphans: Orphans::MineButClusterBuses,
         loopback: Loopback::Allowed,
+        hook_timeout: HOOK_TIMEOUT,
         ..Options::default()
     };
     let monitor = Monitor::new(
@@ -163,13 +169,25 @@ async fn the_table_of_hooks_holds_on_a_real_api_server() {
     install(&plane).await;
     let space = plane.namespace("table").await.unwrap();
     let bus = FakeBus::new(BusScope::Shared);
-    bus.fault(&format!("subscribe {}/mail", space.name()), [Fault::Panics]);
+    let faults = [
+        Fault::Hangs,
+        Fault::Panics,
+        Fault::Fails(HookError::transient("BrokerAway", "no broker")),
+    ];
+    bus.fault(&format!("subscribe {}/mail", space.name()), faults);
     let process = start(&plane, &space, Arc::clone(&bus)).await;
     space.apply_yaml(OBJECTS).await.unwrap();
     until_condition(&space, "subscription/mail", "Ready", "True/AllGood").await;
     until_condition(&space, "channel/orders", "Ready", "True/AllGood").await;
     until_condition(&space, "bus/main", "Ready", "True/AllGood").await;
-    assert_eq!(bus.count("subscribe"), 2, "once it panicked");
+    assert_eq!(
+        bus.count("subscribe"),
+        4,
+        "three times it did not get through"
+    );
+    let said = ["get", "events", "--output", "jsonpath={.items[*].message}"];
+    let said = space.kubectl_ok(&said).await.unwrap();
+    assert!(said.contains("HookTimedOut"), "{said}");
 
     // A subscription of a missing channel, and the channel coming later.
     let late = OBJECTS
