@@ -20,6 +20,9 @@ use super::{
     labels::{self, MANAGER},
 };
 
+/// Owns, for a moment, what could not be applied.
+const REPAIR_MANAGER: &str = "busway-operator-repair";
+
 /// What was applied last: of the wish, and of what was there when it was granted.
 #[derive(Debug, Default)]
 pub(crate) struct Applied(Mutex<HashMap<ChildRef, (u64, u64)>>);
@@ -137,31 +140,61 @@ async fn write(
     live: Option<&DynamicObject>,
 ) -> Result<DynamicObject, Error> {
     let mut payload = child.manifest.clone();
-    let params = PatchParams::apply(MANAGER);
-    let params = match live.and_then(|live| live.meta().uid.as_ref()) {
-        // The UID, so that another object that took its place is not written to.
-        Some(uid) => {
-            set(&mut payload, "uid", json!(uid));
-            params.force()
+    let uid = live.and_then(|live| live.meta().uid.as_ref());
+    // The UID, so that another object that took its place is not written to.
+    if let Some(uid) = uid {
+        set(&mut payload, "uid", json!(uid));
+    }
+    let written = match patch_once(ctx, &child.at, &payload, uid.is_some()).await {
+        // Put beside what somebody changed, ours may not fit: a second port of the same name.
+        Err(Error::Refused { .. }) if uid.is_some() => {
+            overwrite(ctx, &child.at, &payload).await?;
+            patch_once(ctx, &child.at, &payload, true).await?
         }
-        // Without force: what somebody made in between is a conflict, and is not taken over.
-        None => params,
+        done => done?,
     };
-    let what = child.at.told();
-    let api = child
-        .at
-        .kind
-        .api(ctx.client(), child.at.namespace.as_deref());
-    let patch = Patch::Apply(&payload);
-    let written = ctx
-        .call(&what, api.patch(&child.at.name, &params, &patch))
-        .await?;
-    tracing::info!(
-        object = what,
-        "{}",
-        if live.is_some() { "applied" } else { "made" }
-    );
+    let verb = if uid.is_some() { "applied" } else { "made" };
+    tracing::info!(object = child.at.told(), "{verb}");
     Ok(written)
+}
+
+async fn patch_once(
+    ctx: &Context,
+    at: &ChildRef,
+    payload: &Value,
+    is_there: bool,
+) -> Result<DynamicObject, Error> {
+    let params = PatchParams::apply(MANAGER);
+    // Without force where it is not there: what somebody made in between is a conflict, and is not taken over.
+    let params = if is_there { params.force() } else { params };
+    let api = at.kind.api(ctx.client(), at.namespace.as_deref());
+    let patch = Patch::Apply(payload);
+    ctx.call(&at.told(), api.patch(&at.name, &params, &patch))
+        .await
+}
+
+/// Sets every field of ours, lists as a whole. Who set them is forgotten at once, so that the operator's next apply is
+/// their only owner, and can remove them.
+async fn overwrite(ctx: &Context, at: &ChildRef, payload: &Value) -> Result<(), Error> {
+    let params = PatchParams {
+        field_manager: Some(REPAIR_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let api = at.kind.api(ctx.client(), at.namespace.as_deref());
+    let (what, patch) = (at.told(), Patch::Merge(payload));
+    let set = ctx
+        .call(&what, api.patch(&at.name, &params, &patch))
+        .await?;
+    let mut owners = set.metadata.managed_fields.unwrap_or_default();
+    owners.retain(|owner| owner.manager.as_deref() != Some(REPAIR_MANAGER));
+    let forget = json!({ "metadata": {
+        "resourceVersion": set.metadata.resource_version,
+        "managedFields": owners,
+    }});
+    let patch = Patch::Merge(&forget);
+    ctx.call(&what, api.patch(&at.name, &params, &patch))
+        .await
+        .map(drop)
 }
 
 fn set(payload: &mut Value, field: &str, value: Value) {

@@ -14,7 +14,7 @@ use kube::runtime::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{context::Context, error, error::Error, object::Object, queue::Queue};
+use super::{context::Context, error::Error, object::Object, queue::Queue};
 
 /// Reconciles of one kind at once: what hides an API server's latency, and what its fairness allows one client.
 const CONCURRENCY: u16 = 16;
@@ -68,7 +68,7 @@ pub(crate) async fn run<K, Reconcile, Done>(
             tracing::info!(object = object_told, %error, "waits for a change");
             return Action::await_change();
         }
-        let pause = error::pause(failures.another(object.uid_or_empty()));
+        let pause = error.pause(failures.another(object.uid_or_empty()));
         tracing::warn!(object = object_told, reason = error.reason(), %error, ?pause, "will be tried again");
         Action::requeue(pause)
     };

@@ -9,6 +9,8 @@ use kube::core::Status;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest: an API server that is back, or a quota that was raised, is noticed within it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The longest while somebody else's object is in the way: it is not watched, and a person who removed it waits.
+const CLASH_LOOK: Duration = Duration::from_secs(10);
 /// Share of a pause by which it varies, so that many objects do not retry in step.
 const JITTER: f64 = 0.25;
 
@@ -79,6 +81,20 @@ impl Error {
     /// Whether only a change of the object helps.
     pub(crate) const fn waits_for_change(&self) -> bool {
         matches!(self, Self::Invalid { .. })
+    }
+
+    /// How long to wait after so many failures in a row.
+    pub(crate) fn pause(&self, failures: u32) -> Duration {
+        let pause = pause(failures);
+        match self {
+            Self::NameClash { .. } => pause.min(CLASH_LOOK),
+            Self::Invalid { .. }
+            | Self::Conflict { .. }
+            | Self::Gone { .. }
+            | Self::Refused { .. }
+            | Self::Unavailable { .. }
+            | Self::Panicked => pause,
+        }
     }
 
     /// What a call's failure means.

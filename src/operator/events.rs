@@ -21,22 +21,16 @@ const MAX_NOTE: usize = 1024;
 /// What the API server takes of a word, in bytes.
 const MAX_WORD: usize = 128;
 
-/// Something worth an Event.
+/// Something worth an Event: what a person has to do something about.
 #[derive(Clone, Debug)]
 pub(crate) struct Note {
     pub(crate) regarding: ObjectReference,
-    pub(crate) severity: Severity,
+    /// What else it is about. Events that differ in it are not taken for one that repeats.
+    pub(crate) related: Option<ObjectReference>,
     pub(crate) reason: &'static str,
     /// What was done: one word.
     pub(crate) action: &'static str,
     pub(crate) message: String,
-}
-
-/// Whether somebody should worry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Severity {
-    Normal,
-    Warning,
 }
 
 impl Note {
@@ -49,7 +43,7 @@ impl Note {
     ) -> Self {
         Self {
             regarding,
-            severity: Severity::Warning,
+            related: None,
             reason: reason.as_str(),
             action,
             message: message.into(),
@@ -92,14 +86,11 @@ impl Events {
 
 async fn publish(recorder: &Recorder, note: &Note) -> Result<(), String> {
     let event = Event {
-        type_: match note.severity {
-            Severity::Normal => EventType::Normal,
-            Severity::Warning => EventType::Warning,
-        },
+        type_: EventType::Warning,
         reason: cut(note.reason, MAX_WORD).to_owned(),
         note: Some(cut(&note.message, MAX_NOTE).to_owned()),
         action: cut(note.action, MAX_WORD).to_owned(),
-        secondary: None,
+        secondary: note.related.clone(),
     };
     match tokio::time::timeout(PUBLISH_TIMEOUT, recorder.publish(&event, &note.regarding)).await {
         Ok(done) => done.map_err(|error| error.to_string()),

@@ -253,3 +253,7 @@ fn key(metadata: &ObjectMeta) -> Key {
         metadata.name.clone().unwrap_or_default(),
     )
 }
+
+#[cfg(test)]
+#[path = "feed/tests.rs"]
+mod tests;

@@ -129,7 +129,8 @@ fn rolls(deployment: &Deployment) -> bool {
         && status.updated_replicas.unwrap_or(0) >= wanted
         && status.available_replicas.unwrap_or(0) >= wanted
         && status.replicas.unwrap_or(0) <= wanted;
-    !complete && !(gave_up && of_this)
+    let hopeless = gave_up && of_this;
+    !(complete || hopeless)
 }
 
 fn image_of(deployment: &Deployment) -> Option<&String> {

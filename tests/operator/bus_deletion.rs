@@ -1,0 +1,150 @@
+use anyhow::ensure;
+use busway_testkit::{control::Namespace, wait};
+use serde_json::json;
+
+use crate::support::{DEADLINE, bus, gone, looked_after, object, operator, says, shared, until};
+
+const OURS: &[&str] = &[
+    "get",
+    "deploy,svc,sa,role,rolebinding,lease,pdb,networkpolicy",
+    "-l",
+    "app.kubernetes.io/managed-by=busway-operator",
+    "-o",
+    "name",
+];
+
+async fn nothing_is_left(namespace: &Namespace) {
+    wait::until("nothing of ours is left", DEADLINE, || async {
+        let left = namespace.kubectl_ok(OURS).await?;
+        ensure!(left.trim().is_empty(), "{left}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_deleted_bus_serves_until_its_last_channel_is_gone_whichever_way_it_is_deleted() {
+    let (namespace, _operator) = looked_after("blocked", &["--channel-service", "None"]).await;
+    for way in ["background", "foreground", "orphan"] {
+        namespace
+            .apply_yaml(&bus("fast", json!({ "memory": {} })))
+            .await
+            .unwrap();
+        let channel = object("Channel", "orders", json!({ "bus": "fast" }));
+        namespace.apply_yaml(&channel).await.unwrap();
+        says(&namespace, "bus/fast", "Dispatching", "False Unavailable").await;
+        let cascade = format!("--cascade={way}");
+        namespace
+            .kubectl_ok(&["delete", "bus/fast", "--wait=false", &cascade])
+            .await
+            .unwrap();
+        let said = says(
+            &namespace,
+            "bus/fast",
+            "DeletionBlocked",
+            "True ChannelsRemain",
+        )
+        .await;
+        assert!(
+            said.ends_with(&format!("1 channel on it: {namespace}/orders")),
+            "{said}"
+        );
+
+        // It is looked after until then.
+        namespace
+            .kubectl_ok(&["delete", "service/fast-bus"])
+            .await
+            .unwrap();
+        until(&namespace, "service/fast-bus", "is put back", |_| {
+            Ok::<_, String>(())
+        })
+        .await;
+
+        namespace
+            .kubectl_ok(&["delete", "channel/orders", "--timeout=60s"])
+            .await
+            .unwrap();
+        gone(&namespace, "bus/fast").await;
+        nothing_is_left(&namespace).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_bus_that_went_without_its_operator_is_swept() {
+    let (namespace, mut first) = looked_after("swept", &[]).await;
+    for name in ["stays", "goes"] {
+        namespace
+            .apply_yaml(&bus(name, json!({ "memory": {} })))
+            .await
+            .unwrap();
+        says(
+            &namespace,
+            &format!("bus/{name}"),
+            "Dispatching",
+            "False Unavailable",
+        )
+        .await;
+    }
+    first.signal("TERM").await.unwrap();
+    first.ended(DEADLINE).await.unwrap();
+    let lift = r#"{"metadata":{"finalizers":[]}}"#;
+    namespace
+        .kubectl_ok(&["patch", "bus/goes", "--type=merge", "-p", lift])
+        .await
+        .unwrap();
+    namespace.kubectl_ok(&["delete", "bus/goes"]).await.unwrap();
+    let left = namespace.kubectl_ok(OURS).await.unwrap();
+    assert!(left.contains("goes-bus-dispatcher"), "{left}");
+
+    let _second = operator(shared().await, namespace.name(), &["--scope", "own"]);
+    wait::until("what went with its bus is gone", DEADLINE, || async {
+        let left = namespace.kubectl_ok(OURS).await?;
+        ensure!(!left.contains("goes-bus"), "{left}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let left = namespace.kubectl_ok(OURS).await.unwrap();
+    assert!(
+        left.contains("deployment.apps/stays-bus-dispatcher"),
+        "{left}"
+    );
+}
+
+#[tokio::test]
+async fn what_holds_a_child_is_named() {
+    let (namespace, _operator) = looked_after("held", &[]).await;
+    namespace
+        .apply_yaml(&bus("fast", json!({ "memory": {} })))
+        .await
+        .unwrap();
+    says(&namespace, "bus/fast", "Dispatching", "False Unavailable").await;
+    let hold = r#"{"metadata":{"finalizers":["example.test/held"]}}"#;
+    namespace
+        .kubectl_ok(&["patch", "service/fast-bus", "--type=merge", "-p", hold])
+        .await
+        .unwrap();
+    namespace
+        .kubectl_ok(&["delete", "bus/fast", "--wait=false"])
+        .await
+        .unwrap();
+    let said = says(
+        &namespace,
+        "bus/fast",
+        "DeletionBlocked",
+        "True ChildrenRemain",
+    )
+    .await;
+    assert!(
+        said.contains(&format!("Service {namespace}/fast-bus")),
+        "{said}"
+    );
+    let lift = r#"{"metadata":{"finalizers":null}}"#;
+    namespace
+        .kubectl_ok(&["patch", "service/fast-bus", "--type=merge", "-p", lift])
+        .await
+        .unwrap();
+    gone(&namespace, "bus/fast").await;
+    nothing_is_left(&namespace).await;
+}
