@@ -10,11 +10,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::operator::{
-    context::Context,
-    error::Error,
-    events::{Note, Severity},
-    labels::MANAGER,
-    object::Object,
+    context::Context, error::Error, events::Note, labels::MANAGER, object::Object,
 };
 
 /// Puts a channel on a ClusterBus, once.
@@ -79,8 +75,8 @@ pub(crate) async fn lift<K: Object>(
     );
     ctx.metrics.orphaned(K::KIND);
     ctx.events.record(Note {
+        related: Some(object.reference()).filter(|object| *object != regarding),
         regarding,
-        severity: Severity::Warning,
         reason: "Orphaned",
         action: "LiftFinalizer",
         message,
