@@ -188,13 +188,30 @@ async fn serve(
         return Ok(None);
     };
     let child = Child::new(ChildKind::Service, &service)?;
-    match children::apply(ctx, uid, &child).await {
+    let mut applied = children::apply(ctx, uid, &child).await;
+    if matches!(applied, Err(Error::NameClash { .. })) && remove_orphaned(ctx, &at).await? {
+        applied = children::apply(ctx, uid, &child).await;
+    }
+    match applied {
         Ok(_) => Ok(None),
         Err(Error::NameClash { object }) => Ok(Some(format!(
             "{object} is there already and is not this channel's: rename one of the two"
         ))),
         Err(error) => Err(error),
     }
+}
+
+/// Removes the Service of a channel of the same name that is gone: it was deleted without what it owned.
+async fn remove_orphaned(ctx: &Context, at: &ChildRef) -> Result<bool, Error> {
+    let Some(service) = ctx.stores.child(at) else {
+        return Ok(false);
+    };
+    let owner = labels::owner_uid(&*service);
+    if owner.is_none_or(|uid| ctx.stores.owner(uid).is_some()) {
+        return Ok(false);
+    }
+    children::delete(ctx, at, service.metadata.uid.clone()).await?;
+    Ok(true)
 }
 
 /// Sees to it that its deletion ends.
