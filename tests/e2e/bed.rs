@@ -15,6 +15,8 @@ use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 pub(crate) const SYSTEM: &str = "busway-system";
 /// On every namespace, and every object without one, that a scenario makes.
 const MARK: &str = "e2e.busway.dev/scenario=yes";
+/// On the chart's namespace: these tests installed it.
+const SYSTEM_MARK: &str = "e2e.busway.dev/system=yes";
 /// How long a command may take: `helm --wait` and `busway uninstall` are the slowest.
 const COMMAND_WITHIN: Duration = Duration::from_secs(180);
 /// How long something may take to happen in the cluster, on a busy machine.
@@ -44,13 +46,36 @@ impl Bed {
             installed: Cell::new(false),
         };
         bed.kubectl(&["get", "--raw", "/readyz"]).await?;
-        // What an interrupted run left on a cluster that outlives it.
-        let releases = bed
-            .helm(&["list", "-A", "-q", "--filter", "^busway$"])
-            .await?;
-        bed.installed.set(!releases.trim().is_empty());
+        bed.installed.set(bed.left_installed().await?);
         bed.sweep().await?;
         Ok(bed)
+    }
+
+    /// Whether an interrupted run left the chart on a cluster that outlives it. Somebody else's is never touched.
+    async fn left_installed(&self) -> Result<bool> {
+        let releases = self
+            .helm(&["list", "-A", "-q", "--filter", "busway"])
+            .await?;
+        let definitions = self
+            .kubectl(&[
+                "get",
+                "crd",
+                "-o",
+                "name",
+                "-l",
+                "app.kubernetes.io/name=busway",
+            ])
+            .await?;
+        let ours = self
+            .kubectl(&["get", "namespace", "-o", "name", "-l", SYSTEM_MARK])
+            .await?;
+        let there = !(releases.trim().is_empty() && definitions.trim().is_empty());
+        if there && ours.trim().is_empty() {
+            bail!(
+                "Busway is installed on this cluster, and not by these tests: they would remove it"
+            );
+        }
+        Ok(!releases.trim().is_empty())
     }
 
     pub(crate) fn root() -> &'static Path {
@@ -122,7 +147,7 @@ impl Bed {
         let chart = Self::root().join("charts/busway");
         let chart = chart.to_str().context("a path in UTF-8")?;
         self.installed.set(true);
-        self.helm(&[
+        let args = [
             "install",
             "busway",
             chart,
@@ -131,8 +156,10 @@ impl Bed {
             "--create-namespace",
             "--set",
             &image,
-        ])
-        .await?;
+        ];
+        self.helm(&args).await?;
+        self.kubectl(&["label", "namespace", SYSTEM, SYSTEM_MARK])
+            .await?;
         Ok(())
     }
 

@@ -12,6 +12,9 @@ const POD: &str = "{runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}"
 const CONTAINER: &str =
     "{allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}";
 
+/// Ready is said by the API server's objects; until every node's rules say the same a connection may be refused.
+pub(crate) const UNTIL_ROUTED: Duration = Duration::from_secs(10);
+
 /// A subscriber in a pod, behind a Service of its name.
 pub(crate) struct Sink<'a> {
     bed: &'a Bed,

@@ -103,6 +103,10 @@ async fn one(bed: &Bed, scenario: &Scenario) -> Result<()> {
         outcome = outcome.and(Err(left));
         bed.force().await;
     }
+    if scenario.given == Given::Nothing {
+        // One that came to its end did it itself.
+        outcome = outcome.and(bed.uninstall().await);
+    }
     let same = Objects::until_equal(bed, &before).await;
     match (outcome, same) {
         (outcome, Ok(())) => outcome,

@@ -7,7 +7,7 @@ use busway_testkit::wait::until;
 
 use crate::{
     bed::{Bed, SYSTEM},
-    pods::{Load, received, send},
+    pods::{Load, UNTIL_ROUTED, received, send},
     status::Object,
 };
 
@@ -36,7 +36,7 @@ pub(crate) async fn a_message_reaches_two_subscribers_soon_after_helm_install(
         prefix: "order",
         count: 1,
         rate: 1,
-        persist: Duration::ZERO,
+        persist: UNTIL_ROUTED,
     };
     let sent = send(bed, "shop", &load).await?;
     anyhow::ensure!(sent.accepted == 1, "not accepted: {:?}", sent.errors);

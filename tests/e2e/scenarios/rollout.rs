@@ -23,6 +23,7 @@ pub(crate) async fn a_restart_of_two_replicas_fails_no_send(bed: &Bed) -> Result
 }
 
 async fn restart(shop: &Shop<'_>) -> Result<()> {
+    shop.works("warm").await?;
     let before = shop.dispatchers().await?;
     let url = shop.url();
     let load = Load {

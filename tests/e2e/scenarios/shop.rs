@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{
     bed::Bed,
-    pods::{Load, Sink, send},
+    pods::{Load, Sink, UNTIL_ROUTED, send},
     status::Object,
 };
 
@@ -74,10 +74,14 @@ impl<'a> Shop<'a> {
             prefix,
             count: 10,
             rate: 100,
-            persist: std::time::Duration::ZERO,
+            persist: UNTIL_ROUTED,
         };
         let sent = send(self.bed, self.namespace, &load).await?;
-        anyhow::ensure!(sent.failed.is_empty(), "sends failed: {:?}", sent.errors);
+        anyhow::ensure!(
+            sent.accepted == load.count,
+            "sends failed: {:?}",
+            sent.errors
+        );
         self.billing.wait_for(&load.bodies()).await?;
         Ok(())
     }
