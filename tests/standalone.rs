@@ -11,3 +11,5 @@ mod edges;
 mod faults;
 #[path = "standalone/story.rs"]
 mod story;
+#[path = "standalone/watches.rs"]
+mod watches;

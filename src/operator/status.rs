@@ -115,7 +115,9 @@ pub(crate) async fn write<K: Object>(
     }
     let mut tries = TRIES;
     loop {
-        match apply(ctx, object, &status, words.until_taken.as_ref()).await {
+        // The last try names no version: whoever is written to all the time would never be told of.
+        let versioned = tries > 1;
+        match apply(ctx, object, &status, words.until_taken.as_ref(), versioned).await {
             // Another manager's status came in between; with the UID checked it is ours to apply again.
             Err(Error::Conflict { .. }) if tries > 1 => tries -= 1,
             done => {
@@ -133,6 +135,7 @@ async fn apply<K: Object>(
     object: &K,
     status: &Value,
     kept: Option<&Said>,
+    versioned: bool,
 ) -> Result<(), Error> {
     let (what, name) = (
         format!("the status of {}", object.told()),
@@ -151,12 +154,15 @@ async fn apply<K: Object>(
     if let Some(kept) = kept.filter(|kept| has_alone(&found.managed_fields, kept.kind)) {
         add(&mut status, object, kept);
     }
-    let payload = json!({
+    let mut payload = json!({
         "apiVersion": busway_api::API_VERSION,
         "kind": K::KIND,
-        "metadata": { "name": name, "uid": found.uid, "resourceVersion": found.resource_version },
+        "metadata": { "name": name, "uid": found.uid },
         "status": status,
     });
+    if let Some(version) = found.resource_version.filter(|_| versioned) {
+        payload["metadata"]["resourceVersion"] = json!(version);
+    }
     let params = PatchParams::apply(MANAGER).force();
     let patch = Patch::Apply(&payload);
     ctx.call(&what, api.patch_status(&name, &params, &patch))

@@ -206,14 +206,17 @@ impl KubeSource {
         object: &ObjectKey,
         manager: &str,
         status: &Value,
-        version: &str,
+        version: Option<&str>,
     ) -> Result<(), WriteError> {
-        let payload = json!({
+        let mut payload = json!({
             "apiVersion": busway_api::API_VERSION,
             "kind": format!("{:?}", object.kind),
-            "metadata": { "name": object.name, "uid": object.uid, "resourceVersion": version },
+            "metadata": { "name": object.name, "uid": object.uid },
             "status": status,
         });
+        if let Some(version) = version {
+            payload["metadata"]["resourceVersion"] = json!(version);
+        }
         let params = PatchParams::apply(manager).force();
         let api = self.api(object);
         self.call(api.patch_status(&object.name, &params, &Patch::Apply(payload)))
@@ -282,7 +285,9 @@ impl Source for KubeSource {
         let mut tries = STATUS_TRIES;
         loop {
             let version = self.version(object).await?;
-            let written = self.apply_status_at(object, manager, &status, &version);
+            // The last try names no version: whoever is written to all the time would never be told of.
+            let version = (tries > 1).then_some(version.as_str());
+            let written = self.apply_status_at(object, manager, &status, version);
             match written.await {
                 // Another manager's status came in between; with the UID checked it is ours to apply again.
                 Err(WriteError::Conflict) if tries > 1 => tries -= 1,
