@@ -27,7 +27,7 @@ tools: ## build the pinned tools that tests and checks run, once, into a cache o
 
 .PHONY: test
 test: ## every test that needs no root; the last line is the sum
-	hack/tools.sh etcd kubernetes
+	hack/tools.sh etcd kubernetes helm
 	hack/sum-tests.sh "cargo test --workspace --no-fail-fast" \
 		$(if $(SIMS),"RUSTFLAGS='$(SIM_RUSTFLAGS)' CARGO_TARGET_DIR='$(SIM_TARGET)' cargo test $(SIMS) --no-fail-fast --test sim")
 
@@ -35,6 +35,7 @@ test: ## every test that needs no root; the last line is the sum
 check: ## format, lints, licenses and sources of dependencies, generated files
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy -p busway --test e2e -- -D warnings
 	"$$(hack/tools.sh cargo-deny)/cargo-deny" --workspace check bans licenses sources
 	hack/generate.sh --check
 

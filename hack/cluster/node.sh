@@ -26,6 +26,9 @@ mounts() {
     mkdir -p "$DIR/var/$place" "$DIR/var/.$place"
     mount -t overlay "$place" -o "lowerdir=/var/$place,upperdir=$DIR/var/$place,workdir=$DIR/var/.$place" "/var/$place"
   done
+  # Names are asked of nobody: an image that is not there is an error at once.
+  echo "nameserver 127.0.0.1" >"$DIR/resolv.conf"
+  if [ -e /etc/resolv.conf ]; then mount --bind "$DIR/resolv.conf" /etc/resolv.conf; fi
 }
 
 network() {

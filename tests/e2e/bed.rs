@@ -184,7 +184,23 @@ impl Bed {
     }
 
     /// Deletes what scenarios made and waits until it is gone.
+    ///
+    /// Ours and the pods first: a namespace that is deleted with a pod in it is looked at again after half of that pod's
+    /// grace period only, 38 s for a dispatcher.
     pub(crate) async fn sweep(&self) -> Result<()> {
+        let of = "jsonpath={.items[*].metadata.name}";
+        let ours = self
+            .kubectl(&["get", "namespace", "-l", MARK, "-o", of])
+            .await?;
+        for namespace in ours.split_whitespace() {
+            let delete = ["-n", namespace, "--all", "--timeout=90s", "delete"];
+            if self.installed.get() {
+                self.kubectl(&[&delete[..], &["subscription,channel,bus"]].concat())
+                    .await?;
+            }
+            self.kubectl(&[&delete[..], &["pods,deployments"]].concat())
+                .await?;
+        }
         self.kubectl(&["delete", "namespace", "-l", MARK, "--timeout=90s"])
             .await?;
         if self.installed.get() {

@@ -11,8 +11,9 @@ use crate::{
     status::Object,
 };
 
-/// A deletion with everything up and running needs no bound to pass.
-const GONE_WITHIN: Duration = Duration::from_secs(90);
+/// A deletion with everything up and running needs no bound to pass. Kubernetes deletes a namespace's pods first, and looks
+/// at the rest after half of their grace period.
+const GONE_WITHIN: Duration = Duration::from_secs(120);
 
 pub(crate) async fn a_bus_waits_for_its_channels_however_it_is_deleted(bed: &Bed) -> Result<()> {
     for (namespace, cascade) in [

@@ -29,7 +29,7 @@ async fn restart(shop: &Shop<'_>) -> Result<()> {
     let load = Load {
         url: &url,
         prefix: "m",
-        count: 8000,
+        count: 5000,
         rate: 200,
         persist: Duration::ZERO,
     };
