@@ -198,7 +198,7 @@ impl Cluster {
 
     /// What of the chart's is there, without the definitions.
     async fn parts(&self) -> String {
-        let kinds = "deployments,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets,clusterroles,clusterrolebindings";
+        let kinds = "deployments,services,serviceaccounts,leases,roles,rolebindings,poddisruptionbudgets,clusterroles,clusterrolebindings";
         self.get(&[
             kinds,
             "--all-namespaces",
