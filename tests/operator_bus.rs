@@ -6,6 +6,8 @@
 #[path = "operator/support.rs"]
 mod support;
 
+#[path = "operator/account.rs"]
+mod account;
 #[path = "operator/bus_children.rs"]
 mod bus_children;
 #[path = "operator/bus_deletion.rs"]

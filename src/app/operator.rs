@@ -14,7 +14,10 @@ use kube::{Api, Client, Config};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::operator::{Metrics, OperatorArgs, run::Operator};
+use crate::operator::{
+    Metrics, OperatorArgs,
+    run::{Operator, Readiness},
+};
 
 /// How much of a UID tells clusters apart on a broker.
 const CLUSTER_ID_LENGTH: usize = 8;
@@ -50,7 +53,10 @@ async fn serve(args: &OperatorArgs) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let listener = admin::bind(args.admin).with_context(|| format!("--admin {}", args.admin))?;
     let address = listener.local_addr()?;
-    let process = Arc::new(Process(operator.metrics()));
+    let process = Arc::new(Process {
+        metrics: operator.metrics(),
+        readiness: operator.readiness(),
+    });
     let port = admin::serve_admin(listener, process, shutdown.clone())?;
     tracing::info!(%address, kind = "admin", "listening");
 
@@ -91,16 +97,23 @@ async fn cluster_id(client: &Client) -> anyhow::Result<String> {
     Ok(id)
 }
 
-/// What the admin port asks of an operator. One that waits for the Lease is ready too: it can take over.
-struct Process(Metrics);
+/// What the admin port asks of an operator.
+struct Process {
+    metrics: Metrics,
+    readiness: Readiness,
+}
 
 impl Introspect for Process {
     fn ready(&self) -> Result<(), String> {
-        Ok(())
+        if self.readiness.is_ready() {
+            Ok(())
+        } else {
+            Err("not ready: it holds the Lease and has not listed everything yet".to_owned())
+        }
     }
 
     fn metrics(&self) -> String {
-        self.0.text()
+        self.metrics.text()
     }
 
     fn loaded(&self, _since: u64) -> LoadedPage {

@@ -10,6 +10,7 @@ use kube::{
     Resource as _,
     api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
     core::DynamicObject,
+    runtime::reflector::Store,
 };
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ use super::{
     context::Context,
     error::Error,
     labels::{self, MANAGER},
+    stores::Stores,
 };
 
 /// Owns, for a moment, what could not be applied.
@@ -27,7 +29,20 @@ const REPAIR_MANAGER: &str = "busway-operator-repair";
 #[derive(Debug, Default)]
 pub(crate) struct Applied(Mutex<HashMap<ChildRef, (u64, u64)>>);
 
+/// Children that may be remembered without a look whether they are still there.
+const UNCHECKED: usize = 1024;
+
 impl Applied {
+    /// What is gone is forgotten when there is more of it than of what is there.
+    fn remember(&self, stores: &Stores, at: &ChildRef, prints: (u64, u64)) {
+        let mut all = self.lock();
+        all.insert(at.clone(), prints);
+        let there: usize = stores.children.values().map(Store::len).sum();
+        if all.len() > UNCHECKED + 2 * there {
+            all.retain(|at, _| stores.child(at).is_some());
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<ChildRef, (u64, u64)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -65,8 +80,7 @@ pub(crate) async fn applied(
     }
     let written = write(ctx, child, live.as_ref()).await?;
     ctx.applied
-        .lock()
-        .insert(child.at.clone(), (wish, print(&written)));
+        .remember(&ctx.stores, &child.at, (wish, print(&written)));
     Ok(Some(written))
 }
 

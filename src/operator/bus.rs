@@ -44,7 +44,25 @@ pub(crate) trait AnyBus: Object {
     fn place(&self, settings: &Settings) -> Place;
 
     /// Whether that channel is on it, by what the channel asks for.
-    fn carries(&self, channel: &Channel) -> bool;
+    fn carries(&self, channel: &Asks<'_>) -> bool;
+}
+
+/// What a channel asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asks<'a> {
+    namespace: Option<&'a str>,
+    bus: Option<&'a str>,
+    cluster_bus: Option<&'a str>,
+}
+
+impl<'a> Asks<'a> {
+    fn of(channel: &'a Channel) -> Self {
+        Self {
+            namespace: channel.metadata.namespace.as_deref(),
+            bus: channel.spec.bus.as_deref(),
+            cluster_bus: channel.spec.cluster_bus.as_deref(),
+        }
+    }
 }
 
 impl AnyBus for Bus {
@@ -62,9 +80,9 @@ impl AnyBus for Bus {
         }
     }
 
-    fn carries(&self, channel: &Channel) -> bool {
-        channel.spec.bus.as_deref() == self.metadata.name.as_deref()
-            && channel.metadata.namespace == self.metadata.namespace
+    fn carries(&self, channel: &Asks<'_>) -> bool {
+        channel.bus == self.metadata.name.as_deref()
+            && channel.namespace == self.metadata.namespace.as_deref()
     }
 }
 
@@ -82,8 +100,8 @@ impl AnyBus for ClusterBus {
         }
     }
 
-    fn carries(&self, channel: &Channel) -> bool {
-        channel.spec.cluster_bus.as_deref() == self.metadata.name.as_deref()
+    fn carries(&self, channel: &Asks<'_>) -> bool {
+        channel.cluster_bus == self.metadata.name.as_deref()
     }
 }
 

@@ -19,6 +19,9 @@ use super::{context::Context, error::Error, object::Object, queue::Queue};
 /// Reconciles of one kind at once: what hides an API server's latency, and what its fairness allows one client.
 const CONCURRENCY: u16 = 16;
 
+/// Objects whose failures are counted; past it, which takes many that were deleted while they failed, counts begin anew.
+const MOST_FAILURES: usize = 100_000;
+
 /// What became of a reconcile.
 pub(crate) type Outcome = Result<Action, Error>;
 
@@ -85,6 +88,9 @@ struct Failures(Mutex<HashMap<String, u32>>);
 impl Failures {
     fn another(&self, uid: &str) -> u32 {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MOST_FAILURES {
+            all.clear();
+        }
         let count = all.entry(uid.to_owned()).or_insert(0);
         *count = count.saturating_add(1);
         *count

@@ -1,6 +1,9 @@
 //! The operator from its Lease to its end.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use kube::Client;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +41,24 @@ pub struct Operator {
     identity: String,
     queues: Arc<Queues>,
     metrics: Metrics,
+    readiness: Readiness,
+}
+
+/// Whether an operator does what it is there for: one that waits for the Lease can take over, one that has it works
+/// only when it has listed everything once.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Whether it does.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.0.load(Ordering::Relaxed)
+    }
+
+    fn lists(&self, lists: bool) {
+        self.0.store(lists, Ordering::Relaxed);
+    }
 }
 
 impl Operator {
@@ -52,7 +73,14 @@ impl Operator {
             identity,
             metrics: Metrics::new(Arc::clone(&queues)),
             queues,
+            readiness: Readiness::default(),
         }
+    }
+
+    /// Whether it does what it is there for.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
     }
 
     /// What it counts.
@@ -117,12 +145,14 @@ impl Operator {
             turn: bus::Turn::default(),
         });
         let controllers = async {
+            self.readiness.lists(true);
             let ready = shutdown.run_until_cancelled(ctx.stores.ready()).await;
             match ready {
                 None => return Ok(()),
                 Some(Err(_)) => return Err(RunError::Ended("a watch")),
                 Some(Ok(())) => {}
             }
+            self.readiness.lists(false);
             tracing::info!("everything was listed; works");
             reconcile_all(&ctx, &shutdown).await;
             if shutdown.is_cancelled() {

@@ -111,7 +111,6 @@ async fn after_an_upgrade_buses_roll_one_at_a_time_and_a_pinned_one_does_not() {
         LATER_IMAGE,
         "it waits for its turn"
     );
-    // A change of its own is its author's, and does not wait.
     pods_run(&first).await;
     says(&first, &format!("bus/{one}"), "Dispatching", "True").await;
     let deployment = format!("deployment/{other}-bus-dispatcher");

@@ -28,6 +28,9 @@ use crate::operator::{
 /// The manager of a number of pods that the bus no longer says: it stays as it was until an autoscaler changes it.
 const REPLICAS_MANAGER: &str = "busway-operator-replicas";
 
+/// On pods: the UID of their account. Tokens of one that was deleted and made again are refused, so its pods have to be new.
+const ACCOUNT: &str = "channels.busway.dev/service-account-uid";
+
 /// What became of the children.
 #[derive(Debug, Default)]
 pub(super) struct Done {
@@ -64,13 +67,23 @@ pub(super) async fn all<K: AnyBus>(
     let (uid, names) = (bus.uid_or_empty(), place.names());
     let (dispatcher, provisioner) = (names.dispatcher(), names.provisioner());
     let kept: BTreeSet<ChildRef> = wanted.iter().map(|child| child.at.clone()).collect();
-    for child in wanted {
+    let mut account = None;
+    for mut child in wanted {
+        if child.at.kind == ChildKind::Deployment {
+            carry_account(ctx, &mut child, account.as_deref());
+        }
         let is_dispatcher = child.at.kind == ChildKind::Deployment && child.at.name == dispatcher;
         if is_dispatcher && waits(ctx, bus, found, &child.at) {
             done.waits = true;
             continue;
         }
-        match one(ctx, bus, found, &child, is_dispatcher).await {
+        let outcome = one(ctx, bus, found, &child, is_dispatcher).await;
+        if child.at.kind == ChildKind::ServiceAccount {
+            let written = outcome.as_ref().ok().and_then(Option::as_ref);
+            let live = || ctx.stores.child(&child.at).and_then(|live| live.uid());
+            account = written.and_then(kube::ResourceExt::uid).or_else(live);
+        }
+        match outcome {
             Ok(None) => {}
             Ok(Some(written)) if is_dispatcher => {
                 turn::written(ctx, &child.at, &written);
@@ -116,6 +129,22 @@ async fn one<K: AnyBus>(
         apply::remove(ctx, uid, &child.at).await?;
     }
     apply::applied(ctx, uid, child).await
+}
+
+/// Writes the account's UID into the pods of a Deployment; where it could not be learned, the one that they have stays.
+fn carry_account(ctx: &Context, child: &mut Child, account: Option<&str>) {
+    let pointer = "/spec/template/metadata/annotations";
+    let live = ctx.stores.child(&child.at);
+    let carried = || {
+        let annotations = live.as_ref()?.data.pointer(pointer)?;
+        annotations.get(ACCOUNT)?.as_str()
+    };
+    let Some(uid) = account.or_else(carried) else {
+        return;
+    };
+    if let Some(template) = child.manifest.pointer_mut("/spec/template/metadata") {
+        template["annotations"][ACCOUNT] = json!(uid);
+    }
 }
 
 /// Whether a new image of the operator has to wait: a pinned one, and a third party's, is the bus's own.

@@ -1,22 +1,30 @@
 //! The end of a bus: nobody's live channel goes with it, and nothing of it is left.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use busway_api::{Channel, WORKLOAD_FINALIZER};
 use kube::{
     Api, ResourceExt as _,
-    api::{Patch, PatchParams},
-    core::{ApiResource, DynamicObject},
+    api::{ListParams, Patch, PatchParams},
+    core::{ApiResource, DynamicObject, ObjectMeta},
     runtime::controller::Action,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{AnyBus, serve, status};
+use super::{AnyBus, Asks, BusKind, serve, status};
 use crate::operator::{
-    apply, children::ChildRef, context::Context, controller::Outcome, error::Error,
-    labels::MANAGER, object::Object as _,
+    apply,
+    children::{ChildKind, ChildRef},
+    context::Context,
+    controller::Outcome,
+    error::Error,
+    labels::{self, MANAGER},
 };
 
+/// How soon it is looked again where no watch tells.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Channels a page.
+const PAGE_SIZE: u32 = 500;
 /// Channels that a condition names; more are counted.
 const NAMED: usize = 10;
 
@@ -30,29 +38,61 @@ pub(super) struct Blocked {
 }
 
 impl Blocked {
+    /// By what is watched.
     fn of<K: AnyBus>(ctx: &Context, bus: &K) -> Option<Self> {
         let mut blocked = Self::default();
         for channel in ctx.stores.channels.state() {
-            if bus.carries(&channel) {
-                blocked.add(&channel);
+            if bus.carries(&Asks::of(&channel)) {
+                blocked.add(&channel.metadata);
             }
         }
-        blocked.staying.sort();
-        blocked.going.sort();
-        (blocked != Self::default()).then_some(blocked)
+        blocked.some()
     }
 
-    fn add(&mut self, channel: &Channel) {
-        let name = format!(
-            "{}/{}",
-            channel.namespace().unwrap_or_default(),
-            channel.name_any()
-        );
-        if channel.is_going() {
-            self.going.push(name);
-        } else {
-            self.staying.push(name);
+    /// By what the API server says: a watch may lag behind, and a channel of a form that this version does not know is
+    /// somebody's too.
+    async fn asked<K: AnyBus>(ctx: &Context, bus: &K) -> Result<Option<Self>, Error> {
+        let resource = ApiResource::erase::<Channel>(&());
+        let api: Api<DynamicObject> = match bus.namespace() {
+            Some(namespace) => Api::namespaced_with(ctx.client().clone(), &namespace, &resource),
+            None => Api::all_with(ctx.client().clone(), &resource),
+        };
+        let mut blocked = Self::default();
+        let mut params = ListParams::default().limit(PAGE_SIZE);
+        loop {
+            let page = ctx.call("the list of channels", api.list(&params)).await?;
+            for channel in &page.items {
+                let asks = |field: &str| channel.data.pointer(field).and_then(Value::as_str);
+                let asks = Asks {
+                    namespace: channel.metadata.namespace.as_deref(),
+                    bus: asks("/spec/bus"),
+                    cluster_bus: asks("/spec/clusterBus"),
+                };
+                if bus.carries(&asks) {
+                    blocked.add(&channel.metadata);
+                }
+            }
+            match page.metadata.continue_.filter(|more| !more.is_empty()) {
+                Some(more) => params = params.continue_token(&more),
+                None => return Ok(blocked.some()),
+            }
         }
+    }
+
+    fn add(&mut self, channel: &ObjectMeta) {
+        let namespace = channel.namespace.as_deref().unwrap_or_default();
+        let name = channel.name.as_deref().unwrap_or_default();
+        let list = match channel.deletion_timestamp {
+            Some(_) => &mut self.going,
+            None => &mut self.staying,
+        };
+        list.push(format!("{namespace}/{name}"));
+    }
+
+    fn some(mut self) -> Option<Self> {
+        self.staying.sort();
+        self.going.sort();
+        (self != Self::default()).then_some(self)
     }
 }
 
@@ -90,16 +130,18 @@ pub(super) async fn step<K: AnyBus>(ctx: &Context, bus: &K) -> Outcome {
     }
     let uid = bus.uid_or_empty();
     let left = ctx.stores.children_of(uid);
+    if left.is_empty() {
+        return last_look(ctx, bus).await;
+    }
+    // Its first child goes only when the API server, too, has no channel on it.
+    if left.iter().all(|at| !is_stuck(ctx, at))
+        && let Some(blocked) = Blocked::asked(ctx, bus).await?
+    {
+        serve(ctx, bus, Some(blocked)).await?;
+        return Ok(Action::requeue(LOOK_AGAIN));
+    }
     for at in &left {
         apply::remove(ctx, uid, at).await?;
-    }
-    if left.is_empty() {
-        change(ctx, bus, |finalizers| {
-            finalizers.retain(|one| one != WORKLOAD_FINALIZER)
-        })
-        .await?;
-        tracing::info!(object = bus.told(), "nothing is left of it");
-        return Ok(Action::await_change());
     }
     let stuck: Vec<_> = left
         .iter()
@@ -111,6 +153,39 @@ pub(super) async fn step<K: AnyBus>(ctx: &Context, bus: &K) -> Outcome {
         status::ending(ctx, bus, message).await?;
     }
     // The watch tells when they are gone.
+    Ok(Action::await_change())
+}
+
+/// Lets the bus go when the API server, too, has nothing of it: what was made a moment ago may not be watched yet.
+async fn last_look<K: AnyBus>(ctx: &Context, bus: &K) -> Outcome {
+    let place = bus.place(&ctx.settings);
+    let ours = format!("{}={}", labels::OWNER_UID, bus.uid_or_empty());
+    let params = ListParams::default().labels(&ours);
+    let mut found = false;
+    for kind in ChildKind::ALL {
+        let namespace = match kind {
+            ChildKind::ClusterRoleBinding if place.kind == BusKind::Bus => continue,
+            ChildKind::ClusterRoleBinding => None,
+            _ => Some(place.namespace.clone()),
+        };
+        let api = kind.api(ctx.client(), namespace.as_deref());
+        let what = format!("the list of {}s", kind.as_str());
+        for child in ctx.call(&what, api.list_metadata(&params)).await? {
+            found = true;
+            let at = ChildRef {
+                kind,
+                namespace: namespace.clone(),
+                name: child.name_any(),
+            };
+            apply::delete(ctx, &at, child.uid()).await?;
+        }
+    }
+    if found {
+        return Ok(Action::requeue(LOOK_AGAIN));
+    }
+    let lift = |finalizers: &mut Vec<String>| finalizers.retain(|one| one != WORKLOAD_FINALIZER);
+    change(ctx, bus, lift).await?;
+    tracing::info!(object = bus.told(), "nothing is left of it");
     Ok(Action::await_change())
 }
 
