@@ -13,6 +13,8 @@ mod deletion;
 mod handover;
 #[path = "operator_channels/reasons.rs"]
 mod reasons;
+#[path = "operator_channels/scale.rs"]
+mod scale;
 #[path = "operator_channels/services.rs"]
 mod services;
 #[path = "operator_channels/uninstall.rs"]

@@ -32,6 +32,10 @@ use super::{
     stores::{Change, Queues, Stores},
 };
 
+/// In a terminating namespace, a subscription whose channel is gone is given so long: the data plane that removed the
+/// channel had removed it before, and only has to say so.
+const CHANNELLESS: Duration = Duration::from_secs(15);
+
 /// Has a subscription looked at that changed. What it refers to is looked after with the channels.
 pub(crate) fn touched(change: &Change, stores: &Stores, queues: &Queues) {
     let Change::Subscription(subscription) = change else {
@@ -96,8 +100,11 @@ async fn verdict(
     let namespace = home(ctx, &subscription.namespace().unwrap_or_default()).await?;
     let key = found.channel.as_deref().and_then(BusKey::of_channel);
     let home = match &found.channel {
-        // Nobody knows any more which bus it was on.
-        None if namespace.terminating => Home::Empty,
+        // Nobody knows any more which bus it was on; who does may be about to let it go.
+        None if namespace.terminating => match subscription.metadata.deletion_timestamp.as_ref() {
+            Some(deleted) if deleted.0 + CHANNELLESS <= now => Home::Empty,
+            Some(_) | None => Home::Emptying,
+        },
         _ => delete::home(ctx, &namespace, key.as_ref(), carrier),
     };
     let bound = ctx.settings.deletion_bound;

@@ -26,11 +26,13 @@ struct Waiting {
     turn: Option<Instant>,
     /// The end of its data plane that was told: it is not told twice, for somebody who takes it back is alive.
     told: Option<Timestamp>,
+    /// The version from which it was written last: while that is all that is seen, the write is not.
+    wrote: Option<String>,
 }
 
 impl Waiting {
     fn is_over(&self) -> bool {
-        self.since.is_none() && self.turn.is_none() && self.told.is_none()
+        self.since.is_none() && self.turn.is_none() && self.told.is_none() && self.wrote.is_none()
     }
 }
 
@@ -78,12 +80,27 @@ impl Pace {
         paced.waiting.get(uid).is_some_and(|w| w.told == Some(end))
     }
 
+    /// Whether it was written from this version already, so that what is seen of it is old.
+    pub(crate) fn is_old(&self, uid: &str, version: Option<&str>) -> bool {
+        let paced = self.lock();
+        let waiting = paced.waiting.get(uid);
+        version.is_some() && waiting.is_some_and(|w| w.wrote.as_deref() == version)
+    }
+
+    /// It was written from this version.
+    pub(crate) fn wrote(&self, uid: &str, version: Option<&str>) {
+        let mut paced = self.lock();
+        let waiting = paced.waiting.entry(uid.to_owned()).or_default();
+        waiting.wrote = version.map(ToOwned::to_owned);
+    }
+
     /// It was written, or there was nothing to write. `dead`: the end of its data plane that was told.
     pub(crate) fn settled(&self, uid: &str, dead: Option<Timestamp>) {
         let mut paced = self.lock();
         let mut waiting = paced.waiting.remove(uid).unwrap_or_default();
         waiting.since = None;
         waiting.turn = None;
+        waiting.wrote = None;
         waiting.told = dead;
         if !waiting.is_over() {
             paced.waiting.insert(uid.to_owned(), waiting);
@@ -128,6 +145,18 @@ mod tests {
         assert_eq!(pace.turn("100", now + GAP * 100), None);
         let later = now + Duration::from_mins(1);
         assert_eq!(pace.turn("new", later), None, "an idle pace owes nothing");
+    }
+
+    #[test]
+    fn what_was_written_is_old_until_it_is_seen() {
+        let pace = Pace::default();
+        assert!(!pace.is_old("a", Some("1")));
+        pace.settled("a", None);
+        pace.wrote("a", Some("1"));
+        assert!(pace.is_old("a", Some("1")));
+        assert!(!pace.is_old("a", Some("2")) && !pace.is_old("a", None));
+        pace.settled("a", None);
+        assert!(pace.lock().waiting.is_empty());
     }
 
     #[test]

@@ -17,9 +17,13 @@ use tokio::time::Instant;
 use crate::operator::{
     context::Context,
     controller::Outcome,
+    events::Note,
     object::Object,
     status::{self, Words},
 };
+
+/// What an object's author cannot mend alone.
+const NEWS: [Reason; 2] = [Reason::NameClash, Reason::NamespaceNotAllowed];
 
 /// What is the operator's on one kind.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +108,11 @@ pub(crate) async fn settle<K: Object>(
         pace.settled(uid, told_dead);
         return Ok(again(plan.again));
     }
+    let version = object.meta().resource_version.as_deref();
+    if pace.is_old(uid, version) {
+        // The watch brings what was written.
+        return Ok(again(plan.again));
+    }
     if is_unsettled(&plan, object)
         && let Some(left) = pace.patience(uid, now)
     {
@@ -119,7 +128,23 @@ pub(crate) async fn settle<K: Object>(
     }
     status::write(ctx, object, &words).await?;
     pace.settled(uid, told_dead);
+    pace.wrote(uid, version);
+    news(ctx, object, &plan.accepted);
     Ok(again(plan.again))
+}
+
+/// An Event where somebody else has to do something about it.
+fn news<K: Object>(ctx: &Context, object: &K, accepted: &Said) {
+    let known = find(object.conditions(), ConditionType::Accepted)
+        .is_some_and(|shown| shown.reason == accepted.reason);
+    let reason = NEWS
+        .iter()
+        .find(|reason| reason.as_str() == accepted.reason);
+    if let (Some(reason), false) = (reason, known) {
+        let message = accepted.message.clone();
+        let note = Note::warning(object.reference(), *reason, "Reconcile", message);
+        ctx.events.record(note);
+    }
 }
 
 /// Says that an object is left alone, and of the rest what was said before.
