@@ -198,3 +198,7 @@ fn has_alone(managers: &Option<Vec<ManagedFieldsEntry>>, kind: ConditionType) ->
     let first = having.next();
     first.is_some_and(|entry| entry.manager.as_deref() == Some(MANAGER)) && having.next().is_none()
 }
+
+#[cfg(test)]
+#[path = "status/tests.rs"]
+mod tests;

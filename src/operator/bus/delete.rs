@@ -133,8 +133,9 @@ pub(super) async fn step<K: AnyBus>(ctx: &Context, bus: &K) -> Outcome {
     if left.is_empty() {
         return last_look(ctx, bus).await;
     }
-    // Its first child goes only when the API server, too, has no channel on it.
-    if left.iter().all(|at| !is_stuck(ctx, at))
+    // The workload goes, as the first, only when the API server, too, has no channel on it.
+    let serves = |at: &ChildRef| at.kind == ChildKind::Deployment && !is_stuck(ctx, at);
+    if left.iter().any(serves)
         && let Some(blocked) = Blocked::asked(ctx, bus).await?
     {
         serve(ctx, bus, Some(blocked)).await?;

@@ -137,3 +137,51 @@ fn image_of(deployment: &Deployment) -> Option<&String> {
     let spec = deployment.spec.as_ref()?.template.spec.as_ref()?;
     spec.containers.first()?.image.as_ref()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn deployment(status: Value) -> Deployment {
+        serde_json::from_value(json!({
+            "metadata": { "name": "d", "generation": 2 },
+            "spec": { "replicas": 2, "selector": {}, "template": {} },
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_bus_rolls_until_all_its_pods_are_new_and_available_and_no_old_one_is_left() {
+        let done = json!({ "observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2 });
+        assert!(!rolls(&deployment(done.clone())));
+        for (field, value) in [
+            ("observedGeneration", 1),
+            ("replicas", 3),
+            ("updatedReplicas", 1),
+            ("availableReplicas", 1),
+        ] {
+            let mut status = done.clone();
+            status[field] = json!(value);
+            assert!(rolls(&deployment(status)), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_bus_that_cannot_roll_keeps_the_others_no_longer() {
+        let mut stuck = json!({
+            "observedGeneration": 2,
+            "replicas": 3,
+            "updatedReplicas": 1,
+            "availableReplicas": 2,
+            "conditions": [{ "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded" }],
+        });
+        assert!(!rolls(&deployment(stuck.clone())));
+        stuck["observedGeneration"] = json!(1);
+        assert!(rolls(&deployment(stuck)), "that was the spec before");
+    }
+}
