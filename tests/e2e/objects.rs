@@ -7,8 +7,13 @@ use busway_testkit::wait::until;
 
 use crate::bed::{Bed, SOON};
 
-/// Kinds that come and go by themselves, or are no objects.
-const PASSING: &[&str] = &["events", "events.events.k8s.io", "componentstatuses"];
+/// Kinds that come and go by themselves, or are no objects. An IPAddress is named by the address that its Service got.
+const PASSING: &[&str] = &[
+    "events",
+    "events.events.k8s.io",
+    "componentstatuses",
+    "ipaddresses.networking.k8s.io",
+];
 /// Kind, namespace, name, owner.
 const COLUMNS: &str = "custom-columns=KIND:.kind,NS:.metadata.namespace,NAME:.metadata.name,OWNER:.metadata.ownerReferences[0].name";
 /// Kinds whose names their controllers make up: they are known by their owner.
