@@ -162,7 +162,7 @@ async fn write(
     let written = match patch_once(ctx, &child.at, &payload, uid.is_some()).await {
         // Put beside what somebody changed, ours may not fit: a second port of the same name.
         Err(Error::Refused { .. }) if uid.is_some() => {
-            overwrite(ctx, &child.at, &payload).await?;
+            overwrite(ctx, &child.at, &payload, live).await?;
             patch_once(ctx, &child.at, &payload, true).await?
         }
         done => done?,
@@ -189,13 +189,24 @@ async fn patch_once(
 
 /// Sets every field of ours, lists as a whole. Who set them is forgotten at once, so that the operator's next apply is
 /// their only owner, and can remove them.
-async fn overwrite(ctx: &Context, at: &ChildRef, payload: &Value) -> Result<(), Error> {
+async fn overwrite(
+    ctx: &Context,
+    at: &ChildRef,
+    payload: &Value,
+    live: Option<&DynamicObject>,
+) -> Result<(), Error> {
+    let mut payload = payload.clone();
+    if at.kind == ChildKind::PodDisruptionBudget
+        && let Some(live) = live
+    {
+        clear(&mut payload, &live.data);
+    }
     let params = PatchParams {
         field_manager: Some(REPAIR_MANAGER.to_owned()),
         ..PatchParams::default()
     };
     let api = at.kind.api(ctx.client(), at.namespace.as_deref());
-    let (what, patch) = (at.told(), Patch::Merge(payload));
+    let (what, patch) = (at.told(), Patch::Merge(&payload));
     let set = ctx
         .call(&what, api.patch(&at.name, &params, &patch))
         .await?;
@@ -209,6 +220,17 @@ async fn overwrite(ctx: &Context, at: &ChildRef, payload: &Value) -> Result<(), 
     ctx.call(&what, api.patch(&at.name, &params, &patch))
         .await
         .map(drop)
+}
+
+/// Has what is in the spec and is not ours removed: some fields exclude one another.
+fn clear(payload: &mut Value, live: &Value) {
+    let live = live.get("spec").and_then(Value::as_object);
+    let spec = payload.get_mut("spec").and_then(Value::as_object_mut);
+    if let (Some(live), Some(spec)) = (live, spec) {
+        for field in live.keys() {
+            spec.entry(field).or_insert(Value::Null);
+        }
+    }
 }
 
 fn set(payload: &mut Value, field: &str, value: Value) {

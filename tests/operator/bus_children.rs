@@ -154,6 +154,14 @@ async fn what_somebody_changes_or_deletes_is_put_back() {
         json!("leases"),
     )
     .await;
+    // Of this the API server takes one only.
+    let scaled = bus("fast", json!({ "memory": {}, "replicas": 2 }));
+    namespace.apply_yaml(&scaled).await.unwrap();
+    there(&namespace, "pdb/fast-bus-dispatcher").await;
+    let other = r#"{"spec":{"maxUnavailable":null,"minAvailable":2}}"#;
+    let patch = ["--type=merge", "-p", other];
+    let at = "/spec/maxUnavailable";
+    put_back(&namespace, "pdb/fast-bus-dispatcher", &patch, at, json!(1)).await;
     // Without its label it is not watched any more.
     let label = r#"{"metadata":{"labels":{"app.kubernetes.io/managed-by":null,"channels.busway.dev/owner-uid":null}}}"#;
     let at = "/metadata/labels/app.kubernetes.io~1managed-by";
@@ -300,4 +308,35 @@ async fn a_bus_that_is_paused_is_left_alone_and_says_so() {
     .await
     .unwrap();
     drop(operator);
+}
+
+#[tokio::test]
+async fn a_provisioner_comes_and_goes_with_what_the_bus_says() {
+    let (namespace, _operator) =
+        looked_after("apart", &["--third-party-buses", "Namespaced"]).await;
+    let theirs = json!({ "name": "theirs", "image": "registry.test/theirs:1" });
+    let apart = json!({ "dispatcher": theirs, "provisioner": theirs });
+    namespace.apply_yaml(&bus("fast", apart)).await.unwrap();
+    for child in [
+        "deployment/fast-bus-provisioner",
+        "lease/fast-bus-provisioner",
+    ] {
+        there(&namespace, child).await;
+    }
+    let name = "Deployment fast-bus-provisioner";
+    let said = format!("False Unavailable {name}");
+    says(&namespace, "bus/fast", "Provisioning", &said).await;
+    pods_run(&namespace).await;
+    says(&namespace, "bus/fast", "Provisioning", "True").await;
+
+    let alone = json!({ "dispatcher": theirs });
+    namespace.apply_yaml(&bus("fast", alone)).await.unwrap();
+    gone(&namespace, "deployment/fast-bus-provisioner").await;
+    gone(&namespace, "lease/fast-bus-provisioner").await;
+    pods_run(&namespace).await;
+    says(&namespace, "bus/fast", "Provisioning", "True").await;
+    let found = get(&namespace, "deployment/fast-bus-dispatcher")
+        .await
+        .unwrap();
+    assert!(!found.to_string().contains("PROVISIONER"), "{found:#}");
 }

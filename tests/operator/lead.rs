@@ -73,3 +73,18 @@ async fn an_operator_whose_lease_somebody_took_ends() {
     .await
     .unwrap();
 }
+
+#[tokio::test]
+async fn an_operator_that_is_killed_is_replaced_when_its_lease_runs_out() {
+    let (namespace, mut first) = looked_after("killed", &[]).await;
+    first.line_with(HOLDS, DEADLINE).await.unwrap();
+    let second = operator(shared().await, namespace.name(), &["--scope", "own"]);
+    namespace
+        .apply_yaml(&bus("fast", json!({ "memory": {} })))
+        .await
+        .unwrap();
+    first.signal("KILL").await.unwrap();
+    first.ended(DEADLINE).await.unwrap();
+    second.line_with(HOLDS, DEADLINE).await.unwrap();
+    says(&namespace, "bus/fast", "Dispatching", "False Unavailable").await;
+}

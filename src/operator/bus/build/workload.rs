@@ -141,6 +141,8 @@ fn template<K: AnyBus>(
             volumes: some_list(volumes.collect()),
             service_account_name: Some(plan.place.names().dispatcher()),
             automount_service_account_token: Some(true),
+            // A variable for every Service of the namespace, of which Channels make many, fits into no environment.
+            enable_service_links: Some(false),
             termination_grace_period_seconds: Some(TERMINATION_SECONDS),
             // No runAsUser: the image has one, and OpenShift chooses its own.
             security_context: Some(PodSecurityContext {
