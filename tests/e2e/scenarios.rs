@@ -4,6 +4,8 @@ mod children;
 mod deletion;
 mod faults;
 mod install;
+mod operator;
+mod roles;
 mod rollout;
 mod shop;
 
@@ -50,6 +52,21 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(
         Installed,
         deletion::channels_on_a_cluster_bus_go_with_their_namespace
+    ),
+    scenario!(
+        Installed,
+        operator::one_killed_in_mid_reconcile_leaves_nothing_half_done
+    ),
+    scenario!(Installed, operator::one_that_leaves_hands_the_lease_over),
+    scenario!(Installed, operator::a_quota_that_refuses_the_pod_is_said),
+    scenario!(
+        Installed,
+        operator::a_namespace_that_a_cluster_bus_does_not_allow_is_refused
+    ),
+    scenario!(Installed, operator::a_drain_leaves_a_dispatcher_that_serves),
+    scenario!(
+        Installed,
+        roles::what_is_granted_is_used_and_what_is_used_is_granted
     ),
     scenario!(Installed, deletion::nothing_is_left_after_uninstall),
 ];
