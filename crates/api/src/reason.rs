@@ -87,7 +87,7 @@ reasons! {
     // What it refers to.
     BusNotFound on [Accepted]: "There is no such Bus or ClusterBus.", "Make it, or correct spec.bus or spec.clusterBus.";
     NoDefaultBus on [Accepted]: "The channel names no bus, and no ClusterBus is marked as the default.", "Set spec.clusterBus, or mark one with channels.busway.dev/is-default-bus: \"true\".";
-    NamespaceNotAllowed on [Accepted]: "The ClusterBus's allowedNamespaces does not match this namespace.", "Ask its admin, or use another bus.";
+    NamespaceNotAllowed on [Accepted, Routable]: "The ClusterBus's allowedNamespaces does not match this namespace.", "Ask its admin, or use another bus.";
     NameClash on [Accepted, Serviceable, Provisioning, Dispatching]: "An object that would have to be made exists and belongs to somebody else.", "Rename one of the two.";
     ChannelNotFound on [Accepted]: "There is no such Channel in the namespace.", "Make it; the subscription then goes on by itself.";
     ChannelOfOtherBus on [Accepted]: "The channel is carried by another bus.", "Nothing, when that bus's dispatcher runs; its status will follow.";

@@ -42,6 +42,8 @@ pub enum Accepting {
     Yes,
     /// It is not provisioned yet: 503.
     NotProvisioned,
+    /// Its namespace may no longer put channels on the bus: 403. What it took is delivered still.
+    Revoked,
 }
 
 /// One subscription.

@@ -116,7 +116,7 @@ impl DataPlane for Plane {
         for channel in routes.channels.values() {
             match channel.accepting {
                 Accepting::Yes => self.loaded.set(&channel.uid, channel.generation),
-                Accepting::NotProvisioned => self.loaded.remove(&channel.uid),
+                Accepting::NotProvisioned | Accepting::Revoked => self.loaded.remove(&channel.uid),
             }
         }
         for (name, old) in &before.channels {

@@ -40,6 +40,9 @@ pub enum Problem {
     /// 503.
     #[error("the channel is not provisioned yet")]
     NotProvisioned,
+    /// 403.
+    #[error("the channel's namespace may no longer use this bus")]
+    Revoked,
     /// 508.
     #[error("the message has been through {limit} channels or more")]
     HopLimit {
@@ -122,6 +125,7 @@ impl Problem {
         "unknown-channel",
         "not-loaded",
         "not-provisioned",
+        "revoked",
         "hop-limit",
         "too-large",
         "slow-header",
@@ -150,6 +154,7 @@ impl Problem {
             }
             Self::NotLoaded => "not-loaded",
             Self::NotProvisioned => "not-provisioned",
+            Self::Revoked => "revoked",
             Self::HopLimit { .. } => "hop-limit",
             Self::TooLarge { .. } | Self::Publish(PublishError::TooLarge { .. }) => "too-large",
             Self::SlowHeader { .. } => "slow-header",
@@ -184,6 +189,7 @@ impl Problem {
             | Self::BrokenBody
             | Self::InvalidEvent(_)
             | Self::InvalidBatch(_) => StatusCode::BAD_REQUEST,
+            Self::Revoked => StatusCode::FORBIDDEN,
             Self::NotLoaded
             | Self::NotProvisioned
             | Self::Overloaded
@@ -302,6 +308,7 @@ mod tests {
             Problem::UnknownChannel,
             Problem::NotLoaded,
             Problem::NotProvisioned,
+            Problem::Revoked,
             Problem::HopLimit { limit: 32 },
             Problem::TooLarge { limit: 1 },
             Problem::SlowHeader { limit: SOON },

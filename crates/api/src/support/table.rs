@@ -4,7 +4,6 @@ use super::Field;
 use super::Support::{self, Only, OnlyNumbers, Operator, Refused, Working};
 
 const LATER_DELIVERY: &str = "comes with the complete delivery policy";
-const LATER_OPERATOR: &str = "comes with the operator";
 const LATER_FILTERS: &str = "comes with filters";
 const LATER_ORDERING: &str = "comes with ordering";
 const LATER_MIGRATION: &str = "comes with migration";
@@ -55,7 +54,7 @@ pub(super) const WORKLOAD: &[Field] = &[
 
 pub(super) const CLUSTER_BUS: &[Field] = &[
     field("spec.allowedNamespaces", Working),
-    field("spec.revokeGrace", Refused(LATER_OPERATOR)),
+    field("spec.revokeGrace", Working),
     field("spec.subscribers", Working),
 ];
 

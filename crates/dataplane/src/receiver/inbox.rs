@@ -103,6 +103,7 @@ impl Inbox for Planes {
             };
             return match route.accepting {
                 Accepting::NotProvisioned => Err(Problem::NotProvisioned),
+                Accepting::Revoked => Err(Problem::Revoked),
                 Accepting::Yes => Ok(Slot {
                     settings: Arc::clone(&routes.receiver),
                     keep: Arc::clone(&plane.keep()),

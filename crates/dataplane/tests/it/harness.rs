@@ -162,12 +162,14 @@ impl Harness {
             (name.clone(), Arc::new(route))
         };
         let pending = ChannelRef::new("shop", "pending");
+        let revoked = ChannelRef::new("shop", "revoked");
         self.plane.publish(Arc::new(Routes {
             loaded: true,
             receiver: Arc::new(self.settings.lock().unwrap().clone()),
             channels: HashMap::from([
                 channel(&orders(), Accepting::Yes, subscriptions),
                 channel(&pending, Accepting::NotProvisioned, Vec::new()),
+                channel(&revoked, Accepting::Revoked, Vec::new()),
             ]),
         }));
     }

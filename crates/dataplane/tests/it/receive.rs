@@ -88,6 +88,7 @@ async fn unknown_malformed_and_other_addresses_are_told_apart() {
         ("/shop/nothing", "x", 404, "unknown-channel"),
         ("/", "nothing-channel.shop", 404, "unknown-channel"),
         ("/shop/pending", "x", 503, "not-provisioned"),
+        ("/shop/revoked", "x", 403, "revoked"),
         ("/Shop/orders", "x", 400, "malformed-address"),
         ("/shop/or%64ers", "x", 400, "malformed-address"),
         ("/", "orders-channel.sh_op", 400, "malformed-address"),

@@ -1,6 +1,6 @@
 //! A Bus or ClusterBus.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use busway_api::{
     Bus, ClusterBus,
@@ -72,6 +72,8 @@ pub(crate) struct BusView {
     pub(crate) reach: Reach,
     /// Who may put channels on it; unset: all.
     pub(crate) allowed: Option<Selector>,
+    /// How long a channel that is no longer allowed goes on; unset: for ever.
+    pub(crate) revoke_grace: Option<Duration>,
 }
 
 /// Reads a bus; `memory_limit` is what a share of memory is a share of.
@@ -84,8 +86,8 @@ pub(crate) fn view(bus: &AnyBus, name: &BusRef, memory_limit: usize) -> Result<B
     let mut receiver = receiver_settings(&server)?;
     receiver.max_memory = max_memory;
     receiver.max_connections = usize::try_from(limits.connections).unwrap_or(usize::MAX);
-    let (reach, allowed) = match bus {
-        AnyBus::Namespaced(_) => (Reach::Any, None),
+    let (reach, allowed, revoke_grace) = match bus {
+        AnyBus::Namespaced(_) => (Reach::Any, None, None),
         AnyBus::Cluster(cluster) => {
             let allowed = cluster
                 .spec
@@ -99,7 +101,11 @@ pub(crate) fn view(bus: &AnyBus, name: &BusRef, memory_limit: usize) -> Result<B
                 Subscribers::Any => Reach::Any,
                 Subscribers::SameNamespace => Reach::SameNamespace,
             };
-            (reach, allowed)
+            let grace = cluster.spec.revoke_grace.as_deref();
+            let grace = grace.map(duration::parse).transpose();
+            let grace =
+                grace.map_err(|error| delivery::invalid("spec.revokeGrace", &error.to_string()))?;
+            (reach, allowed, grace)
         }
     };
     let declared = spec.parameters.clone().unwrap_or_default();
@@ -116,6 +122,7 @@ pub(crate) fn view(bus: &AnyBus, name: &BusRef, memory_limit: usize) -> Result<B
         subscription_parameters: parameters(&declared.subscription),
         reach,
         allowed,
+        revoke_grace,
     })
 }
 

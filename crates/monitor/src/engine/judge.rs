@@ -143,6 +143,22 @@ impl Engine {
         Some(Problem::new(Reason::NamespaceNotAllowed, message))
     }
 
+    /// How long a channel that is no longer allowed here goes on accepting: zero when it may not any more. Counted
+    /// from when that was said of it.
+    pub(crate) fn revoked_in(&self, channel: &Channel) -> Option<Duration> {
+        let grace = self.world.bus.view.as_ref()?.revoke_grace?;
+        self.admission(channel)?;
+        let refused = find(observed_of_channel(channel), ConditionType::Accepted)
+            .filter(|c| c.reason == Reason::NamespaceNotAllowed.as_str())?;
+        let at = refused.last_transition_time.0.checked_add(grace).ok()?;
+        let now = crate::health::time(self.given.options.clock.now())?.0;
+        Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+    }
+
+    pub(crate) fn is_revoked(&self, channel: &Channel) -> bool {
+        self.revoked_in(channel).is_some_and(|left| left.is_zero())
+    }
+
     /// Whether hooks of channels may run: this process's `sync_bus` has succeeded once.
     pub(crate) fn bus_is_synced(&self) -> bool {
         self.world.bus.synced.is_some()

@@ -41,6 +41,7 @@ impl Engine {
             Key::Bus => self.bus_step(),
             Key::Channel(r) => {
                 self.mind_stopping_channel(r, now);
+                self.mind_revocation(r, now);
                 self.channel_step(r, now)
             }
             Key::Subscription(r) => {
@@ -60,6 +61,15 @@ impl Engine {
         self.route(key, now);
         self.statuses.at(key, now + GATHER);
         self.forget_if_over(key);
+    }
+
+    /// A channel whose grace ends is looked at then.
+    fn mind_revocation(&mut self, r: &ChannelRef, now: Instant) {
+        let channel = self.world.channels.get(r).and_then(|s| s.object.as_ref());
+        let left = channel.and_then(|channel| self.revoked_in(channel));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            self.wakes.at(&Key::Channel(r.clone()), now + left);
+        }
     }
 
     /// Queues the key, unless this very call failed and waits: for its time, or for a change.

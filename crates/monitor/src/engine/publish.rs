@@ -63,10 +63,12 @@ impl Engine {
             channel: r.clone(),
             uid,
             generation: s.generation(),
-            accepting: if !other && self.is_provisioned(s) {
-                Accepting::Yes
-            } else {
+            accepting: if other || !self.is_provisioned(s) {
                 Accepting::NotProvisioned
+            } else if self.is_revoked(object) {
+                Accepting::Revoked
+            } else {
+                Accepting::Yes
             },
             subscriptions: Vec::new(),
         })

@@ -166,6 +166,13 @@ impl Engine {
         if !self.is_provisioned(s) {
             return Said::unknown(kind, Reason::Pending, "it is not provisioned yet");
         }
+        if s.object
+            .as_ref()
+            .is_some_and(|object| self.is_revoked(object))
+        {
+            let message = "the time that its namespace was given is over: it takes no messages";
+            return Said::no(kind, Reason::NamespaceNotAllowed, message);
+        }
         let without = self.replicas_without(&uid, s.generation());
         if without.is_empty() {
             return Said::yes(kind, Reason::Routable, "");

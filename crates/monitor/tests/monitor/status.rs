@@ -1,13 +1,17 @@
 //! Status: one writer, one write, only when it differs.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use busway_core::{bus::Scope, serving::Health};
+use busway_core::{bus::Scope, routes::Accepting, serving::Health, world::Clock};
 use busway_monitor::{
     Orphans,
     source::{Kind, WriteError},
 };
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::rig::{Rig, Setup, bus_spec, settle, standard};
 
@@ -281,4 +285,56 @@ async fn a_namespace_that_is_not_allowed_gets_no_channel_and_one_that_was_goes_o
     assert!(rig.routed("shop/mail").is_some());
     rig.cluster.namespace("farm", &json!({"team": "none"}));
     rig.until_ready("Channel", "farm/milk").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_is_no_longer_allowed_takes_messages_until_its_grace_is_over() {
+    /// A wall clock that goes with tokio's.
+    struct Going(SystemTime, Instant);
+    impl Clock for Going {
+        fn now(&self) -> SystemTime {
+            self.0 + self.1.elapsed()
+        }
+    }
+    let mut setup = Setup::new(Scope::Shared);
+    setup.options.clock = Arc::new(Going(SystemTime::now(), Instant::now()));
+    let rig = setup.run();
+    rig.standard();
+    rig.until_ready("Channel", "shop/orders").await;
+    rig.until_ready("Subscription", "shop/mail").await;
+    let accepting = || {
+        let routes = rig.plane.routes();
+        routes.channel("shop/orders").map(|c| c.accepting)
+    };
+    let mut spec = bus_spec(&json!([]), &json!([]));
+    spec["allowedNamespaces"] = json!({"matchLabels": {"team": "none"}});
+    spec["revokeGrace"] = json!("1h");
+    rig.cluster.apply("ClusterBus", "main", &spec);
+    rig.until_condition(
+        "Channel",
+        "shop/orders",
+        "Accepted",
+        "False/NamespaceNotAllowed",
+    )
+    .await;
+    settle().await;
+    assert_eq!(accepting(), Some(Accepting::Yes));
+    tokio::time::sleep(Duration::from_mins(59)).await;
+    assert_eq!(accepting(), Some(Accepting::Yes));
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    rig.until_condition(
+        "Channel",
+        "shop/orders",
+        "Routable",
+        "False/NamespaceNotAllowed",
+    )
+    .await;
+    assert_eq!(accepting(), Some(Accepting::Revoked));
+    assert!(
+        rig.routed("shop/mail").is_some(),
+        "what was taken is delivered"
+    );
+    rig.cluster.namespace("shop", &json!({"team": "none"}));
+    rig.until_ready("Channel", "shop/orders").await;
+    assert_eq!(accepting(), Some(Accepting::Yes));
 }
