@@ -23,6 +23,7 @@ pub(crate) use turn::Turn;
 
 use super::{
     args::Settings,
+    children::ChildRef,
     context::Context,
     controller::Outcome,
     error::Error,
@@ -132,6 +133,13 @@ impl Place {
             BusKind::ClusterBus => BusName::ClusterBus(&self.name),
         }
     }
+}
+
+/// Every child of a bus, where its children are: an object elsewhere that carries its UID is somebody else's idea.
+fn children<K: AnyBus>(ctx: &Context, bus: &K, place: &Place) -> Vec<ChildRef> {
+    let mut all = ctx.stores.children_of(bus.uid_or_empty());
+    all.retain(|at| at.namespace.is_none() || at.namespace.as_ref() == Some(&place.namespace));
+    all
 }
 
 /// Has the buses looked at that a change is about.

@@ -1,6 +1,6 @@
 use anyhow::ensure;
-use busway_testkit::control::ControlPlane;
-use serde_json::json;
+use busway_testkit::control::{ControlPlane, Namespace};
+use serde_json::{Value, json};
 
 use crate::support::{
     DEADLINE, bus, get, gone, object, operator, pods_run, says, until, with_crds,
@@ -44,6 +44,7 @@ async fn what_serves_a_cluster_bus_is_in_the_operators_namespace_and_stays_for_o
     ))
     .await
     .unwrap();
+    decoy(&team, account["metadata"]["labels"].clone()).await;
     control
         .kubectl_ok(&[
             "delete",
@@ -67,6 +68,21 @@ async fn what_serves_a_cluster_bus_is_in_the_operators_namespace_and_stays_for_o
     gone(&system, "clusterbus/fast").await;
     gone(&system, &binding).await;
     gone(&system, "deployment/fast-clusterbus-dispatcher").await;
+    let decoy = get(&team, "service/decoy").await.unwrap();
+    assert_eq!(decoy["metadata"].get("deletionTimestamp"), None);
+}
+
+/// Somebody in a namespace of their own labels an object as the bus's, and has it stay: nobody waits for it.
+async fn decoy(team: &Namespace, labels: Value) {
+    let metadata =
+        json!({ "name": "decoy", "labels": labels, "finalizers": ["example.test/held"] });
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": { "ports": [{ "port": 80 }] },
+    });
+    team.apply_yaml(&service.to_string()).await.unwrap();
 }
 
 #[tokio::test]
@@ -126,16 +142,13 @@ async fn after_an_upgrade_buses_roll_one_at_a_time_and_a_pinned_one_does_not() {
     );
 }
 
-async fn image(
-    namespace: &busway_testkit::control::Namespace,
-    bus: &str,
-) -> anyhow::Result<String> {
+async fn image(namespace: &Namespace, bus: &str) -> anyhow::Result<String> {
     let deployment = get(namespace, &format!("deployment/{bus}-bus-dispatcher")).await?;
     let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
     Ok(image.as_str().unwrap_or_default().to_owned())
 }
 
-async fn wait_for_one(namespace: &busway_testkit::control::Namespace) -> &'static str {
+async fn wait_for_one(namespace: &Namespace) -> &'static str {
     busway_testkit::wait::until("one bus has the new image", DEADLINE, || async {
         for name in ["a", "b"] {
             if image(namespace, name).await? == LATER_IMAGE {

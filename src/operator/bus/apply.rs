@@ -100,7 +100,7 @@ pub(super) async fn all<K: AnyBus>(
             }
         }
     }
-    for at in ctx.stores.children_of(uid) {
+    for at in super::children(ctx, bus, place) {
         if !kept.contains(&at)
             && let Err(error) = apply::remove(ctx, uid, &at).await
         {

@@ -129,7 +129,7 @@ pub(super) async fn step<K: AnyBus>(ctx: &Context, bus: &K) -> Outcome {
         return serve(ctx, bus, Some(blocked)).await;
     }
     let uid = bus.uid_or_empty();
-    let left = ctx.stores.children_of(uid);
+    let left = super::children(ctx, bus, &bus.place(&ctx.settings));
     if left.is_empty() {
         return last_look(ctx, bus).await;
     }
