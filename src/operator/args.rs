@@ -212,3 +212,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error: jiff::Error| error.to_string())?;
     Duration::try_from(span).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+#[path = "args/tests.rs"]
+mod tests;
