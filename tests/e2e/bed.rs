@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    fs,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -17,6 +18,8 @@ pub(crate) const SYSTEM: &str = "busway-system";
 const MARK: &str = "e2e.busway.dev/scenario=yes";
 /// On the chart's namespace: these tests installed it.
 const SYSTEM_MARK: &str = "e2e.busway.dev/system=yes";
+/// What manifests of this repository run.
+pub(crate) const RELEASED: &str = concat!("busway:", env!("CARGO_PKG_VERSION"));
 /// How long a command may take: `helm --wait` and `busway uninstall` are the slowest.
 const COMMAND_WITHIN: Duration = Duration::from_secs(180);
 /// How long something may take to happen in the cluster, on a busy machine.
@@ -30,7 +33,14 @@ pub(crate) struct Bed {
     pub(crate) image: String,
     /// The image of `tests/e2e/traffic`.
     pub(crate) traffic: String,
-    installed: Cell<bool>,
+    installed: Cell<Option<Means>>,
+}
+
+/// How the product came onto the cluster, and how it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Means {
+    Helm,
+    Manifests,
 }
 
 impl Bed {
@@ -43,7 +53,7 @@ impl Bed {
             helm: tool("helm")?,
             image: variable("BUSWAY_IMAGE")?,
             traffic: variable("TRAFFIC_IMAGE")?,
-            installed: Cell::new(false),
+            installed: Cell::new(None),
         };
         bed.kubectl(&["get", "--raw", "/readyz"]).await?;
         bed.installed.set(bed.left_installed().await?);
@@ -52,7 +62,7 @@ impl Bed {
     }
 
     /// Whether an interrupted run left the chart on a cluster that outlives it. Somebody else's is never touched.
-    async fn left_installed(&self) -> Result<bool> {
+    async fn left_installed(&self) -> Result<Option<Means>> {
         let releases = self
             .helm(&["list", "-A", "-q", "--filter", "busway"])
             .await?;
@@ -75,7 +85,11 @@ impl Bed {
                 "Busway is installed on this cluster, and not by these tests: they would remove it"
             );
         }
-        Ok(!releases.trim().is_empty())
+        Ok(match (there, releases.trim().is_empty()) {
+            (false, _) => None,
+            (true, false) => Some(Means::Helm),
+            (true, true) => Some(Means::Manifests),
+        })
     }
 
     pub(crate) fn root() -> &'static Path {
@@ -123,7 +137,7 @@ impl Bed {
 
     /// Installs the chart, if it is not.
     pub(crate) async fn install(&self) -> Result<()> {
-        if self.installed.get() {
+        if self.installed.get().is_some() {
             return Ok(());
         }
         self.helm_install().await?;
@@ -146,7 +160,7 @@ impl Bed {
         let image = format!("image.repository={repository},image.tag={tag}");
         let chart = Self::root().join("charts/busway");
         let chart = chart.to_str().context("a path in UTF-8")?;
-        self.installed.set(true);
+        self.installed.set(Some(Means::Helm));
         let args = [
             "install",
             "busway",
@@ -163,20 +177,43 @@ impl Bed {
         Ok(())
     }
 
+    /// `kubectl apply -f deploy/busway.yaml`, without waiting for anything.
+    pub(crate) async fn apply_manifests(&self) -> Result<()> {
+        self.installed.set(Some(Means::Manifests));
+        self.apply(&self.manifests()?).await?;
+        self.kubectl(&["label", "namespace", SYSTEM, SYSTEM_MARK])
+            .await?;
+        Ok(())
+    }
+
+    /// `deploy/busway.yaml` with the image that this cluster has.
+    fn manifests(&self) -> Result<String> {
+        let text = fs::read_to_string(Self::root().join("deploy/busway.yaml"))?;
+        anyhow::ensure!(text.contains(RELEASED), "no {RELEASED} in the manifests");
+        Ok(text.replace(RELEASED, &self.image))
+    }
+
     /// Everything of ours goes, in the order that the documentation gives.
     pub(crate) async fn uninstall(&self) -> Result<()> {
-        if !self.installed.get() {
+        let Some(means) = self.installed.get() else {
             return Ok(());
-        }
+        };
         self.busway(&["uninstall", "--yes", "--timeout=2m"]).await?;
-        self.helm_uninstall().await
+        if means == Means::Helm {
+            return self.helm_uninstall().await;
+        }
+        let args = ["delete", "--ignore-not-found", "-f", "-"];
+        let manifests = self.manifests()?;
+        output(Command::new(&self.kubectl).args(args), &manifests).await?;
+        self.installed.set(None);
+        Ok(())
     }
 
     /// The chart goes, then the definitions and the namespace, which it leaves.
     pub(crate) async fn helm_uninstall(&self) -> Result<()> {
         self.helm(&["uninstall", "busway", "-n", SYSTEM, "--wait"])
             .await?;
-        self.installed.set(false);
+        self.installed.set(None);
         self.kubectl(&["delete", "crd", "-l", "app.kubernetes.io/name=busway"])
             .await?;
         self.kubectl(&["delete", "namespace", SYSTEM]).await?;
@@ -194,7 +231,7 @@ impl Bed {
             .await?;
         for namespace in ours.split_whitespace() {
             let delete = ["-n", namespace, "--all", "--timeout=90s", "delete"];
-            if self.installed.get() {
+            if self.installed.get().is_some() {
                 self.kubectl(&[&delete[..], &["subscription,channel,bus"]].concat())
                     .await?;
             }
@@ -203,7 +240,7 @@ impl Bed {
         }
         self.kubectl(&["delete", "namespace", "-l", MARK, "--timeout=90s"])
             .await?;
-        if self.installed.get() {
+        if self.installed.get().is_some() {
             self.kubectl(&["delete", "clusterbus", "-l", MARK, "--timeout=90s"])
                 .await?;
         }

@@ -27,6 +27,7 @@ pub(crate) const ALL: &[Scenario] = &[
         Nothing,
         install::a_message_reaches_two_subscribers_soon_after_helm_install
     ),
+    scenario!(Nothing, install::the_rendered_manifests_install_it_too),
     scenario!(Installed, install::helm_test_says_that_it_works),
     scenario!(Installed, rollout::a_restart_of_one_replica_fails_no_send),
     scenario!(Installed, rollout::a_restart_of_two_replicas_fails_no_send),

@@ -6,15 +6,14 @@ use anyhow::{Context as _, Result};
 use busway_testkit::wait::until;
 
 use crate::{
-    bed::{Bed, SYSTEM},
+    bed::{Bed, RELEASED, SYSTEM},
     pods::{Load, UNTIL_ROUTED, received, send},
+    scenarios::shop::Shop,
     status::Object,
 };
 
 /// What a person may expect, from `helm install` to the message in both subscribers.
 const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(60);
-/// What the examples' pods run.
-const EXAMPLES_IMAGE: &str = "image: busway:0.1.0";
 
 pub(crate) async fn a_message_reaches_two_subscribers_soon_after_helm_install(
     bed: &Bed,
@@ -67,11 +66,16 @@ fn examples(image: &str) -> Result<String> {
         documents.push(fs::read_to_string(&path).with_context(|| path.display().to_string())?);
     }
     let all = documents.join("\n---\n");
-    anyhow::ensure!(
-        all.contains(EXAMPLES_IMAGE),
-        "no {EXAMPLES_IMAGE} in the examples"
-    );
-    Ok(all.replace(EXAMPLES_IMAGE, &format!("image: {image}")))
+    anyhow::ensure!(all.contains(RELEASED), "no {RELEASED} in the examples");
+    Ok(all.replace(RELEASED, image))
+}
+
+pub(crate) async fn the_rendered_manifests_install_it_too(bed: &Bed) -> Result<()> {
+    bed.apply_manifests().await?;
+    let shop = Shop::open(bed, "by-manifests", "").await?;
+    shop.works("m").await?;
+    bed.sweep().await?;
+    bed.uninstall().await
 }
 
 pub(crate) async fn helm_test_says_that_it_works(bed: &Bed) -> Result<()> {
