@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # End-to-end tests: a cluster of their own, our image in it, the scenarios of tests/e2e, and all gone again.
 #   hack/e2e.sh [ARGS]     ARGS go to the tests: `--list`, or part of a scenario's name
-# With KUBECONFIG set they run on that cluster, whose nodes must have the two images (docs/testing.md), named by
-#   BUSWAY_IMAGE, TRAFFIC_IMAGE  (default: busway.test/busway:e2e, busway.test/traffic:e2e)
+# With KUBECONFIG set they run on that cluster, whose nodes must have the three images (docs/testing.md), named by
+#   BUSWAY_IMAGE, TRAFFIC_IMAGE, THIRD_PARTY_IMAGE  (default: busway.test/busway:e2e, …/traffic:e2e, …/third-party-bus:e2e)
 # From the environment: PROFILE of the images' binaries (default: quick), KEEP=1 leaves the cluster for a look.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -10,6 +10,7 @@ exec </dev/null
 
 export CLUSTER=${CLUSTER:-e2e-$$} PROFILE=${PROFILE:-quick}
 export BUSWAY_IMAGE=${BUSWAY_IMAGE:-busway.test/busway:e2e} TRAFFIC_IMAGE=${TRAFFIC_IMAGE:-busway.test/traffic:e2e}
+export THIRD_PARTY_IMAGE=${THIRD_PARTY_IMAGE:-busway.test/third-party-bus:e2e}
 images=target/image/e2e
 
 hack/tools.sh kubernetes helm >/dev/null
@@ -20,13 +21,24 @@ fi
 
 [ "$(id -u)" = 0 ] || { echo "e2e: needs root for a cluster of its own, or KUBECONFIG for another; see docs/testing.md" >&2; exit 1; }
 IMAGE=$BUSWAY_IMAGE OUT=$images/busway.tar hack/image.sh
-IMAGE=$TRAFFIC_IMAGE OUT=$images/traffic.tar hack/image.sh traffic
+IMAGE=$TRAFFIC_IMAGE OUT=$images/traffic.tar hack/image.sh plain busway-traffic traffic
+IMAGE=$THIRD_PARTY_IMAGE OUT=$images/third-party-bus.tar hack/image.sh plain third-party-bus third-party-bus
 "${test[@]}" --no-run
 
+# The logs of runs that ended are kept until the next.
+for old in target/cluster/e2e-*; do
+  pid=${old##*-}
+  [[ ! $pid =~ ^[0-9]+$ ]] || kill -0 "$pid" 2>/dev/null || rm -rf "$old" "$old.lock"
+done
+
 # However this ends, the cluster goes with it; the trap is quicker than the leash.
-[ -n "${KEEP:-}" ] || trap 'hack/cluster.sh down' EXIT
-if [ -n "${KEEP:-}" ]; then hack/cluster.sh up --audit; else hack/cluster.sh up --audit --while $$; fi
-hack/cluster.sh load $images/busway.tar $images/traffic.tar
+if [ -n "${KEEP:-}" ]; then
+  hack/cluster.sh up --audit
+else
+  trap 'hack/cluster.sh down' EXIT
+  hack/cluster.sh up --audit --while $$
+fi
+hack/cluster.sh load $images/{busway,traffic,third-party-bus}.tar
 export BUSWAY_AUDIT_LOG=$PWD/target/cluster/$CLUSTER/audit.log
 # There is no network beyond the cluster's where the tests run.
 hack/sum-tests.sh --without-coverage "hack/cluster.sh run ${test[*]} --offline -- $*"

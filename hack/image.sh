@@ -2,7 +2,7 @@
 # The image, without a container engine: the last stage of the Dockerfile, written as an OCI tar.
 #   hack/image.sh [write]             build the binary, write the tar, print its size
 #   hack/image.sh binary FILE [ARCH]  build the static binary only, to FILE; the Dockerfile calls this
-#   hack/image.sh traffic             the image of the end-to-end tests' sender (tests/e2e/traffic), likewise
+#   hack/image.sh plain PACKAGE NAME  an image with another of the workspace's binaries, for tests
 # From the environment:
 #   OUT      where the tar goes (default: target/image/busway.tar)
 #   IMAGE    the image's name (default: busway:<version of Cargo.toml>)
@@ -99,17 +99,18 @@ write() {
   [ "$size" -le "$MAX_SIZE" ] || [ "$PROFILE" != image ] || fail "it is over $((MAX_SIZE / 1000)) kB"
 }
 
-traffic() {
+# plain PACKAGE NAME
+plain() {
   local root
   workroom
-  binary "$root/traffic" "$(uname -m)" busway-traffic traffic
-  hack/oci.sh "${IMAGE:-busway-traffic:$(argument VERSION)}" "$root" '{"User":"65532:65532","Entrypoint":["/traffic"]}' \
-    "${OUT:-target/image/traffic.tar}"
+  binary "$root/$2" "$(uname -m)" "$1" "$2"
+  hack/oci.sh "${IMAGE:-$1:$(argument VERSION)}" "$root" "{\"User\":\"65532:65532\",\"Entrypoint\":[\"/$2\"]}" \
+    "${OUT:-target/image/$2.tar}"
 }
 
 case ${1:-write} in
   write) write ;;
   binary) shift; binary "$@" ;;
-  traffic) traffic ;;
+  plain) shift; plain "$@" ;;
   *) fail "unknown command '$1'" ;;
 esac

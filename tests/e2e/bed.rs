@@ -33,6 +33,8 @@ pub(crate) struct Bed {
     pub(crate) image: String,
     /// The image of `tests/e2e/traffic`.
     pub(crate) traffic: String,
+    /// The image of `examples/third-party-bus`.
+    pub(crate) third_party: String,
     installed: Cell<Option<Means>>,
 }
 
@@ -53,6 +55,7 @@ impl Bed {
             helm: tool("helm")?,
             image: variable("BUSWAY_IMAGE")?,
             traffic: variable("TRAFFIC_IMAGE")?,
+            third_party: variable("THIRD_PARTY_IMAGE")?,
             installed: Cell::new(None),
         };
         bed.kubectl(&["get", "--raw", "/readyz"]).await?;

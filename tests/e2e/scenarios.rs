@@ -8,6 +8,7 @@ mod operator;
 mod roles;
 mod rollout;
 mod shop;
+mod third_party;
 
 use crate::run::{Given, Scenario};
 
@@ -42,6 +43,10 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(
         Installed,
         faults::a_service_that_is_someone_elses_is_left_alone
+    ),
+    scenario!(
+        Installed,
+        third_party::a_bus_of_somebody_elses_carries_messages
     ),
     scenario!(Installed, children::a_child_deleted_by_hand_comes_back),
     scenario!(Installed, children::a_child_edited_by_hand_is_put_back),

@@ -7,6 +7,7 @@ use busway_testkit::wait::until;
 
 use crate::{
     bed::{Bed, RELEASED, SYSTEM},
+    node,
     pods::{Load, UNTIL_ROUTED, received, send},
     scenarios::shop::Shop,
     status::Object,
@@ -52,6 +53,17 @@ pub(crate) async fn a_message_reaches_two_subscribers_soon_after_helm_install(
         "    delivered {:.1} s after helm install",
         started.elapsed().as_secs_f64()
     );
+    for (namespace, component) in [(SYSTEM, "operator"), ("shop", "dispatcher")] {
+        let label = format!("app.kubernetes.io/component={component}");
+        let of = "jsonpath={.items[0].metadata.name}";
+        let pod = bed
+            .kubectl(&["-n", namespace, "get", "pods", "-l", &label, "-o", of])
+            .await?;
+        match node::resident(&pod) {
+            Ok(memory) => println!("    {component} at rest: {memory}"),
+            Err(error) => println!("    {component}: {error:#}"),
+        }
+    }
     // Everything in it goes with its namespace, the bus too; then the chart.
     bed.sweep().await?;
     bed.uninstall().await
