@@ -1,7 +1,7 @@
 use busway_testkit::wait;
 
 use crate::support::{
-    DEADLINE, bus, channel, condition, get, gone, hold, looks, shared, subscription,
+    DEADLINE, answers, bus, channel, condition, get, gone, hold, looks, says, shared, subscription,
 };
 
 const PROVISIONED: &str = "channels.busway.dev/provisioned";
@@ -154,6 +154,57 @@ async fn a_channel_that_nothing_holds_goes_at_once_in_every_way_of_deleting() {
         |service| service["metadata"]["labels"]["channels.busway.dev/owner-uid"] == uid,
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_hook_that_keeps_failing_is_given_up_and_one_that_still_runs_is_not() {
+    let control = shared().await;
+    let namespace = control.namespace("failing").await.unwrap();
+    let serving = bus("ClusterBus", "failing", "");
+    control.apply_yaml(&serving).await.unwrap();
+    answers(control, "failing", true).await;
+    for name in ["runs", "fails"] {
+        let object = format!("channel/{name}");
+        namespace
+            .apply_yaml(&channel(name, "clusterBus: failing"))
+            .await
+            .unwrap();
+        hold(&namespace, &object, PROVISIONED).await;
+        says(&namespace, &object, "Serviceable", "True", "Reachable").await;
+    }
+    // What the data plane would say of a broker that does not answer.
+    let status = r#"{"apiVersion": "channels.busway.dev/v1alpha1", "kind": "Channel", "metadata": {"name": "fails"}, "status": {"conditions": [
+        {"type": "Provisioned", "status": "False", "reason": "UnprovisionFailed", "message": "no broker", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}"#;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), status).unwrap();
+    let path = file.path().to_string_lossy();
+    let by_data_plane = [
+        "apply",
+        "--server-side",
+        "--subresource=status",
+        "--field-manager=busway-dispatcher",
+        "-f",
+        &path,
+    ];
+    namespace.kubectl_ok(&by_data_plane).await.unwrap();
+    namespace
+        .kubectl_ok(&["delete", "channel/runs", "channel/fails", "--wait=false"])
+        .await
+        .unwrap();
+    looks(&namespace, "channel/fails", "says what fails", |found| {
+        condition(found, "Accepted").is_some_and(|c| {
+            let message = c["message"].as_str().unwrap_or_default();
+            message.contains("UnprovisionFailed: no broker")
+        })
+    })
+    .await;
+    gone(&namespace, "channel/fails").await;
+    // Deleted at the same time, it waits for its hook without bound.
+    let runs = get(&namespace, "channel/runs").await.unwrap();
+    assert_eq!(runs["metadata"]["finalizers"][0], PROVISIONED);
+    let accepted = condition(&runs, "Accepted").unwrap();
+    assert_eq!(accepted["message"], "the channel is being deleted");
+    hold_no_more(&namespace, "channel/runs").await;
 }
 
 async fn hold_no_more(namespace: &busway_testkit::control::Namespace, object: &str) {

@@ -84,7 +84,11 @@ pub(crate) async fn home(ctx: &Context, name: &str) -> Result<NamespaceView, Err
         return Ok(namespace(&ctx.stores, name));
     }
     let api = Api::<Namespace>::all(ctx.client().clone());
-    let found = ctx.call("the namespace", api.get_metadata(name)).await?;
+    let found = match ctx.call("the namespace", api.get_metadata(name)).await {
+        // Without the right to see it, it is taken for one that stays: the bound ends what waits.
+        Err(Error::Refused { .. } | Error::Gone { .. }) => return Ok(NamespaceView::default()),
+        found => found?,
+    };
     Ok(NamespaceView {
         labels: found.metadata.labels.unwrap_or_default(),
         uid: found.metadata.uid,
