@@ -93,3 +93,7 @@ pub(crate) fn revoked_at(
     let since = refused.unwrap_or_else(|| Timestamp::from_second(now.as_second()).unwrap_or(now));
     since.checked_add(grace).ok()
 }
+
+#[cfg(test)]
+#[path = "validate/tests.rs"]
+mod tests;
