@@ -9,6 +9,7 @@ pub mod address;
 pub mod duration;
 pub mod parameters;
 
+pub mod gate;
 pub mod outcome;
 pub mod pacing;
 pub mod policy;
