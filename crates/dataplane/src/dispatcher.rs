@@ -4,6 +4,7 @@
 //! there before another of the same name begins. It has its own stream of the bus, connections,
 //! queue of retries and clock; nothing of it can slow another down.
 
+mod admission;
 mod alarm;
 mod alone;
 mod conclude;
@@ -11,6 +12,7 @@ mod dead_letter;
 mod driver;
 mod health;
 mod job;
+mod keys;
 mod lane;
 mod link;
 mod outlet;

@@ -1,11 +1,13 @@
 //! What comes after an attempt.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use busway_core::{
     bus::BusError,
-    outcome::{Cause, Outcome, Settled, Verdict, classify},
+    gate,
+    outcome::{Cause, Failure, Outcome, Settled, Verdict, classify},
     pacing::{self, Next},
+    policy::DeliveryPolicy,
     retry_after,
     routes::SubscriptionRoute,
 };
@@ -30,7 +32,13 @@ const RETURN_FROM: Duration = Duration::from_secs(30);
 
 impl Subscription {
     /// Decides on a job whose attempt has ended.
-    pub(super) fn conclude(self: &Rc<Self>, mut job: Job, ended: Ended, route: &SubscriptionRoute) {
+    pub(super) fn conclude(
+        self: &Rc<Self>,
+        mut job: Job,
+        ended: Ended,
+        took: Duration,
+        route: &SubscriptionRoute,
+    ) {
         let policy = &route.policy;
         let verdict = classify(ended.outcome, &policy.status_rules);
         if job.stage == Stage::Subscriber {
@@ -41,10 +49,16 @@ impl Subscription {
                 self.health.failed(ended.outcome, self.world.clock.now());
             }
         }
+        let asked = (verdict == Verdict::Retry)
+            .then(|| self.asked_to_wait(&ended))
+            .flatten();
+        let random = self.world.entropy.next();
+        if job.stage == Stage::Subscriber {
+            self.ended(meaning(&job, &ended, verdict, asked, policy, random), took);
+        }
         if verdict == Verdict::Delivered {
             return self.delivered(job, ended, route);
         }
-        let asked = self.asked_to_wait(&ended);
         let looped = is_loop(job.stage, &ended);
         let body = ended.answer.map(|answer| answer.body);
         job.last = Some(Failed::new(ended.outcome, &body.unwrap_or_default()));
@@ -56,12 +70,11 @@ impl Subscription {
             Verdict::Reject => self.fail(job, Cause::Rejected),
             Verdict::Gone => {
                 if job.stage == Stage::Subscriber {
-                    self.health.gone();
+                    self.found_gone();
                 }
                 self.fail(job, Cause::Gone);
             }
             Verdict::Retry => {
-                let random = self.world.entropy.next();
                 match pacing::next(policy, job.attempts, asked, random) {
                     Next::DeadLetter(cause) => self.fail(job, cause),
                     Next::After(wait) => self.wait(job, wait),
@@ -133,7 +146,8 @@ impl Subscription {
             }
             return;
         }
-        if leaves && self.can_delay {
+        // One that the bus keeps for a while would be overtaken by the next of its key.
+        if leaves && self.can_delay && job.key.is_none() {
             return self.return_until(job, wait);
         }
         let this = Rc::clone(self);
@@ -159,7 +173,7 @@ impl Subscription {
     }
 
     /// Settles a job.
-    pub(super) fn finish(&self, job: Job, how: Settled) {
+    pub(super) fn finish(self: &Rc<Self>, job: Job, how: Settled) {
         let (place, cause) = match how {
             Settled::DeadLettered(cause) => (1, Some((Family::DeadLetters, cause))),
             Settled::Dropped(cause) => (2, Some((Family::Dropped, cause))),
@@ -174,12 +188,41 @@ impl Subscription {
             subscription: &self.name,
             how,
         });
-        let Job { settle, held, .. } = job;
-        let counts = Arc::clone(&self.counts);
+        let Job {
+            settle, held, key, ..
+        } = job;
+        let this = Rc::clone(self);
         self.chore(async move {
-            note(&counts, "done", settle.done().await);
+            note(&this.counts, "done", settle.done().await);
             drop(held);
+            this.settled_of(key.as_ref());
         });
+    }
+}
+
+/// What an attempt's end says to the gate.
+fn meaning(
+    job: &Job,
+    ended: &Ended,
+    verdict: Verdict,
+    asked: Option<Duration>,
+    policy: &DeliveryPolicy,
+    random: u64,
+) -> gate::Ended {
+    if verdict != Verdict::Retry {
+        return gate::Ended::Answered;
+    }
+    if let Some(asked) = asked {
+        let backoff = policy.backoff.wait(job.attempts, random);
+        return gate::Ended::AskedToWait(backoff.max(asked.min(policy.retry_after_max)));
+    }
+    let overloaded = matches!(
+        ended.outcome,
+        Outcome::Status(429 | 503) | Outcome::Failed(Failure::Timeout)
+    );
+    gate::Ended::Failed {
+        message: job.number,
+        overloaded,
     }
 }
 

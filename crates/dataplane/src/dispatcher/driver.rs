@@ -87,6 +87,7 @@ pub(super) async fn run(subscription: Rc<Subscription>) {
     subscription
         .outlets()
         .for_each(super::outlet::Outlet::clear);
+    subscription.keys.clear();
     subscription.chores.borrow_mut().clear();
     drop(driver);
     subscription
@@ -227,6 +228,7 @@ impl Driver {
             let next = later
                 .chain(opens)
                 .chain(self.look_empty)
+                .chain(subscription.gate_opens())
                 .fold(self.tick, std::cmp::Ord::min);
             if self.alarm.poll(next, cx).is_pending() {
                 return;
@@ -237,6 +239,7 @@ impl Driver {
                     subscription.staff(stage);
                 }
             }
+            subscription.pass_gate(now);
             if opens.is_some_and(|at| at <= now) {
                 self.open();
             }
@@ -286,7 +289,7 @@ impl Driver {
         }
         let subscription = Rc::clone(&self.subscription);
         while let Source::Open(stream) = &mut self.source {
-            if !matches!(subscription.mode.get(), Mode::Running | Mode::Emptying) {
+            if !subscription.takes(Stage::Subscriber) {
                 return;
             }
             match stream.poll_next_unpin(cx) {
@@ -316,10 +319,7 @@ impl Driver {
         self.failures = (self.failures + 1).min(16);
         let rest = rest / 2 + part(rest / 2, subscription.world.entropy.next());
         // What the dead stream gave will come again from the next one.
-        subscription
-            .outlet(Stage::Subscriber)
-            .take_waiting()
-            .clear();
+        subscription.drop_waiting();
         self.source = Source::Closed(Some(Instant::now() + rest));
         subscription
             .plane
@@ -335,6 +335,9 @@ impl Driver {
         for outlet in subscription.outlets() {
             outlet.each(|job| held.push((job.settle.keeper(), job.stored)));
         }
+        subscription
+            .keys
+            .each(|job| held.push((job.settle.keeper(), job.stored)));
         let this = Rc::clone(&subscription);
         subscription.chore(async move {
             for (keeper, attempts) in held {

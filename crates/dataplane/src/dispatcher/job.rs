@@ -7,6 +7,7 @@ use busway_core::{
 use busway_message::{Message, dead_letter::MAX_ERROR_DATA, names::BUSWAY_ID};
 use bytes::Bytes;
 
+use super::keys::Key;
 use crate::{
     metrics::{Counts, Family},
     observer::Stage,
@@ -15,6 +16,10 @@ use crate::{
 /// One message on its way through a subscription, until it is settled. Dropping it hands the
 /// message back to the bus.
 pub(super) struct Job {
+    /// Tells it from the others of this subscription.
+    pub(super) number: u64,
+    /// What it is ordered by.
+    pub(super) key: Option<Key>,
     /// Where it goes now.
     pub(super) stage: Stage,
     /// What is sent there.

@@ -69,11 +69,8 @@ pub(super) async fn run(subscription: Rc<Subscription>, stage: Stage, number: us
         alarm: Alarm::new(Instant::now() + KEEP_IDLE),
     };
     while let Some(job) = lane.next().await {
-        let subscription = Rc::clone(&lane.subscription);
-        if let Some(job) = subscription.check(job) {
-            lane.attempt(job).await;
-        }
-        subscription.progressed();
+        lane.attempt(job).await;
+        lane.subscription.progressed();
     }
 }
 
@@ -158,7 +155,7 @@ impl Lane {
             outcome: ended.outcome,
             took,
         });
-        subscription.conclude(job, ended, &route);
+        subscription.conclude(job, ended, took, &route);
     }
 
     async fn post(

@@ -67,6 +67,20 @@ impl Outlet {
         self.due.borrow_mut().pop_front()
     }
 
+    /// The next job that has an attempt left after this one; else the next.
+    ///
+    /// A message is not risked to find out whether a subscriber is back. Where each has but one
+    /// attempt left (`retry: 0`), one has to be, or the subscription would stand still for ever.
+    pub(super) fn pop_for_probe(&self, retry: u32) -> Option<Job> {
+        let mut due = self.due.borrow_mut();
+        let spare = due.iter().position(|job| job.attempts < retry);
+        due.remove(spare.unwrap_or(0))
+    }
+
+    pub(super) fn due(&self) -> usize {
+        self.due.borrow().len()
+    }
+
     pub(super) fn next_later(&self) -> Option<Instant> {
         self.later.borrow().peek().map(|later| later.0.at)
     }

@@ -12,6 +12,7 @@ use busway_core::{
     SubscriptionRef,
     address::Destination,
     bus::{Delivery, Fate},
+    gate::{Admit, Gate},
     outcome::Cause,
     pacing,
     routes::{Flow, SubscriptionRoute},
@@ -22,6 +23,7 @@ use tokio::{task::JoinSet, time::Instant};
 use super::{
     health,
     job::{Job, Tally},
+    keys::Keys,
     lane,
     outlet::Outlet,
     request::Named,
@@ -81,8 +83,18 @@ pub(super) struct Subscription {
     /// For lines about streams that fail.
     pub(super) stream_failed: Quiet,
     pub(super) connections: Arc<Connections>,
-    route: RefCell<Arc<SubscriptionRoute>>,
+    pub(super) route: RefCell<Arc<SubscriptionRoute>>,
     outlets: [Outlet; 3],
+    pub(super) keys: Keys,
+    /// What holds attempts at the subscriber back.
+    pub(super) gate: RefCell<Gate>,
+    /// When the gate may let one through; the driver's timer goes there.
+    pub(super) gate_opens: Cell<Option<Instant>>,
+    /// The generation whose subscriber is gone, where that holds the subscription.
+    pub(super) gone: Cell<Option<i64>>,
+    /// What the gate counts its time from.
+    pub(super) since: Instant,
+    numbers: Cell<u64>,
     driver: RefCell<Option<Waker>>,
 }
 
@@ -94,7 +106,14 @@ impl Subscription {
         shared: &Shared,
     ) -> Rc<Self> {
         let counts = plane.counts(shard);
+        let policy = &route.policy;
         Rc::new(Self {
+            gate: RefCell::new(Gate::new(policy.max_in_flight, policy.rate)),
+            gate_opens: Cell::new(None),
+            gone: Cell::new(None),
+            since: Instant::now(),
+            numbers: Cell::new(0),
+            keys: Keys::default(),
             name: route.subscription.clone(),
             named: Named::new(&route.subscription),
             health: health::Keeper::new(plane.watch_health(&route.uid)),
@@ -125,7 +144,12 @@ impl Subscription {
     }
 
     pub(super) fn set_route(&self, route: Arc<SubscriptionRoute>) {
-        *self.route.borrow_mut() = route;
+        let before = self.route.replace(Arc::clone(&route));
+        let mut gate = self.gate.borrow_mut();
+        gate.set(route.policy.max_in_flight, route.policy.rate);
+        if before.subscriber != route.subscriber {
+            gate.forget();
+        }
     }
 
     pub(super) const fn outlet(&self, stage: Stage) -> &Outlet {
@@ -160,7 +184,7 @@ impl Subscription {
 
     /// How many attempts may be in flight, per stage.
     pub(super) fn lane_bound(&self) -> usize {
-        let bound = self.route.borrow().policy.max_in_flight.max(1);
+        let bound = self.route.borrow().policy.max_in_flight.most().max(1);
         usize::try_from(bound).unwrap_or(usize::MAX)
     }
 
@@ -203,7 +227,11 @@ impl Subscription {
 
     /// Takes what the bus gave.
     pub(super) fn take(self: &Rc<Self>, delivery: Delivery) {
+        let number = self.numbers.get();
+        self.numbers.set(number.wrapping_add(1));
         let job = Job {
+            number,
+            key: None,
             stage: Stage::Subscriber,
             message: delivery.message,
             attempts: delivery.attempts,
@@ -215,7 +243,7 @@ impl Subscription {
             held: self.tally.hold(),
         };
         match delivery.fate {
-            Fate::Deliver => self.send(job),
+            Fate::Deliver => self.enqueue(job),
             Fate::DeadLetter(cause) => {
                 let now = self.world.clock.now();
                 match cause {
@@ -245,7 +273,7 @@ impl Subscription {
     /// started in any case.
     pub(super) fn staff(self: &Rc<Self>, stage: Stage) {
         let outlet = self.outlet(stage);
-        if !self.takes(stage) || outlet.wake_one() {
+        if !self.takes(stage) || !self.admits(stage) || outlet.wake_one() {
             return;
         }
         let most = self.plane.peek().receiver.max_connections;
@@ -261,16 +289,33 @@ impl Subscription {
     /// Whether attempts of a stage begin now.
     pub(super) fn takes(&self, stage: Stage) -> bool {
         match self.mode.get() {
-            Mode::Running | Mode::Emptying => true,
+            Mode::Running | Mode::Emptying => stage != Stage::Subscriber || !self.is_gone(),
             Mode::Reopening | Mode::Draining => stage != Stage::Subscriber,
             Mode::Holding => false,
         }
     }
 
-    pub(super) fn next_job(&self, stage: Stage) -> Option<Job> {
-        self.takes(stage)
-            .then(|| self.outlet(stage).pop())
-            .flatten()
+    /// The next job that may be attempted now.
+    pub(super) fn next_job(self: &Rc<Self>, stage: Stage) -> Option<Job> {
+        while self.takes(stage) {
+            let outlet = self.outlet(stage);
+            if stage != Stage::Subscriber || !outlet.has_due() {
+                return outlet.pop();
+            }
+            let job = match self.admit() {
+                Admit::Now => outlet.pop(),
+                Admit::Probe => outlet.pop_for_probe(self.route.borrow().policy.retry),
+                Admit::At(_) | Admit::Full => return None,
+            };
+            if let Some(job) = self.check(job?) {
+                self.gate.borrow_mut().begin(self.since.elapsed());
+                if outlet.has_due() {
+                    self.staff(stage);
+                }
+                return Some(job);
+            }
+        }
+        None
     }
 
     pub(super) fn lane_ended(&self) {
@@ -278,11 +323,8 @@ impl Subscription {
         self.wake();
     }
 
-    /// Looks whether a job is still to be attempted; gives it back if so.
-    pub(super) fn check(self: &Rc<Self>, job: Job) -> Option<Job> {
-        if job.stage != Stage::Subscriber {
-            return Some(job);
-        }
+    /// Looks whether a job is still to be attempted at the subscriber; gives it back if so.
+    fn check(self: &Rc<Self>, job: Job) -> Option<Job> {
         let route = self.route();
         let policy = &route.policy;
         if policy.max_age.is_some() {
@@ -305,13 +347,30 @@ impl Subscription {
     pub(super) fn hand_back(&self) {
         let now = Instant::now();
         for (at, job) in self.outlet(Stage::Subscriber).take_waiting() {
+            if let Some(key) = &job.key {
+                self.keys.forget(key);
+            }
             match at {
-                Some(at) if self.can_delay => {
+                // One that the bus keeps for a while would be overtaken by the next of its key.
+                Some(at) if self.can_delay && job.key.is_none() => {
                     self.return_until(job, at.saturating_duration_since(now));
                 }
                 _ => job.settle.release(),
             }
         }
+        for job in self.keys.take_waiting() {
+            job.settle.release();
+        }
+    }
+
+    /// Drops what waits for its attempt at the subscriber: the bus will give it again.
+    pub(super) fn drop_waiting(&self) {
+        for (_, job) in self.outlet(Stage::Subscriber).take_waiting() {
+            if let Some(key) = &job.key {
+                self.keys.forget(key);
+            }
+        }
+        drop(self.keys.take_waiting());
     }
 
     /// Hands a message back to the bus for a while.

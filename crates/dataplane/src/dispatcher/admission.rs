@@ -1,0 +1,94 @@
+//! What may begin: the gate before the subscriber, order per key, a subscriber that is gone.
+
+use std::{rc::Rc, time::Duration};
+
+use busway_core::{
+    gate::{Admit, Ended},
+    policy::OnGone,
+};
+use tokio::time::Instant;
+
+use super::{job::Job, keys::Key, state::Subscription};
+use crate::observer::Stage;
+
+impl Subscription {
+    /// Sends a job, unless an earlier one of its key is on its way.
+    pub(super) fn enqueue(self: &Rc<Self>, job: Job) {
+        if let Some(first) = self.keys.enter(job) {
+            self.send(first);
+        }
+    }
+
+    /// The first of a key is settled: the next one is sent.
+    pub(super) fn settled_of(self: &Rc<Self>, key: Option<&Key>) {
+        if let Some(next) = key.and_then(|key| self.keys.leave(key)) {
+            self.send(next);
+        }
+    }
+
+    /// Whether the gate lets an attempt through; if it will later, the driver sees to it.
+    pub(super) fn admit(&self) -> Admit {
+        let admit = self.gate.borrow().admit(self.since.elapsed());
+        if let Admit::At(at) = admit {
+            let at = self.since.checked_add(at);
+            if self.gate_opens.get() != at {
+                self.gate_opens.set(at);
+                self.wake();
+            }
+        }
+        admit
+    }
+
+    pub(super) fn admits(&self, stage: Stage) -> bool {
+        stage != Stage::Subscriber || matches!(self.admit(), Admit::Now | Admit::Probe)
+    }
+
+    /// When the driver is to look at the gate.
+    pub(super) fn gate_opens(&self) -> Option<Instant> {
+        self.gate_opens.get()
+    }
+
+    /// Lets in whom the gate lets through now.
+    pub(super) fn pass_gate(self: &Rc<Self>, now: Instant) {
+        if self.gate_opens.get().is_none_or(|at| at > now) {
+            return;
+        }
+        self.gate_opens.set(None);
+        let due = self.outlet(Stage::Subscriber).due();
+        let gate = self.gate.borrow();
+        let free = gate
+            .limit(self.since.elapsed())
+            .saturating_sub(gate.in_flight());
+        drop(gate);
+        for _ in 0..due.min(usize::try_from(free).unwrap_or(usize::MAX)) {
+            self.staff(Stage::Subscriber);
+        }
+    }
+
+    /// Tells the gate how an attempt at the subscriber ended.
+    pub(super) fn ended(self: &Rc<Self>, ended: Ended, took: Duration) {
+        let random = self.world.entropy.next();
+        let now = self.since.elapsed();
+        self.gate.borrow_mut().end(now, ended, took, random);
+        // It may let more through than it did, or say when it will.
+        if self.outlet(Stage::Subscriber).has_due() {
+            self.staff(Stage::Subscriber);
+        }
+    }
+
+    /// The subscriber answered that it is gone for good.
+    pub(super) fn found_gone(&self) {
+        self.health.gone();
+        let route = self.route();
+        if route.policy.on_gone == OnGone::Pause {
+            self.gone.set(Some(route.generation));
+            self.hand_back();
+            self.wake();
+        }
+    }
+
+    /// Whether nothing is attempted until the spec changes, because the subscriber is gone.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.get().is_some_and(|gone| gone == self.route.borrow().generation)
+    }
+}
