@@ -15,6 +15,8 @@ pub mod pacing;
 pub mod policy;
 pub mod retry_after;
 
+pub mod filter;
+
 pub mod bus;
 
 pub mod budget;
