@@ -2,9 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use busway_message::AttributeName;
 use http::HeaderName;
 
-use crate::{ChannelRef, SubscriptionRef, Uid, address::Destination, policy::DeliveryPolicy};
+use crate::{
+    ChannelRef, SubscriptionRef, Uid, address::Destination, filter::Filter, policy::DeliveryPolicy,
+};
 
 /// Everything a data plane needs to know of one bus's resources.
 ///
@@ -63,6 +66,10 @@ pub struct SubscriptionRoute {
     pub reply_to: Option<Destination>,
     /// Where dead letters go.
     pub dead_letter_sink: Option<Destination>,
+    /// Which messages it gets.
+    pub filter: Arc<Filter>,
+    /// What its messages are ordered by: those of one value are delivered one after the other.
+    pub ordering: Option<AttributeName>,
     /// How it is delivered.
     pub policy: DeliveryPolicy,
     /// Whether it is delivered at all now.

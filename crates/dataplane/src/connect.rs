@@ -33,6 +33,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for T {}
 /// A boxed stream.
 pub type BoxIo = Box<dyn Io>;
 
+/// Which HTTP is to be spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// HTTP/1.1.
+    Http1,
+    /// What TLS negotiates; HTTP/1.1 without it.
+    Negotiated,
+    /// HTTP/2; the other side is known to speak it.
+    Http2,
+}
+
+/// A connection to a destination.
+pub(crate) struct Stream {
+    pub(crate) io: BoxIo,
+    pub(crate) http2: bool,
+}
+
 /// Opens connections.
 #[async_trait]
 pub trait Connect: Send + Sync + 'static {
@@ -97,8 +114,9 @@ impl Network {
     pub(crate) async fn open(
         &self,
         destination: &Destination,
+        wish: Wish,
         within: Duration,
-    ) -> Result<BoxIo, Failure> {
+    ) -> Result<Stream, Failure> {
         let deadline = Instant::now() + within;
         let addresses = timeout_at(deadline, self.addresses(destination))
             .await
@@ -109,9 +127,12 @@ impl Network {
             })?;
         let tcp = self.first_of(&addresses, deadline).await?;
         if !destination.is_https() {
-            return Ok(tcp);
+            return Ok(Stream {
+                io: tcp,
+                http2: wish == Wish::Http2,
+            });
         }
-        timeout_at(deadline, self.trust.handshake(destination, tcp))
+        timeout_at(deadline, self.trust.handshake(destination, wish, tcp))
             .await
             .map_err(|_| Failure::Tls)?
             .map_err(|error| {

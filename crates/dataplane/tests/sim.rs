@@ -143,6 +143,8 @@ fn route(name: &str) -> Arc<SubscriptionRoute> {
         subscriber: Destination::parse(name, "shop", "cluster.local").unwrap(),
         reply_to: None,
         dead_letter_sink: None,
+        filter: Arc::default(),
+        ordering: None,
         policy: DeliveryPolicy {
             retry: 1000,
             backoff: Backoff {

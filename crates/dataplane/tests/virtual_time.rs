@@ -175,6 +175,8 @@ async fn run<Fut: Future<Output = ()>>(
                 subscriber: Destination::parse("web", "shop", "cluster.local").unwrap(),
                 reply_to: None,
                 dead_letter_sink: None,
+                filter: Arc::default(),
+                ordering: None,
                 policy,
                 flow: Flow::Running,
             };

@@ -155,6 +155,45 @@ impl Destination {
             .ok()
     }
 
+    /// Whether a connection to one serves the other: scheme, host and port are the same.
+    #[must_use]
+    pub fn is_same_host(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+            || (self.inner.https == other.inner.https
+                && self.inner.host_header == other.inner.host_header)
+    }
+
+    /// Where `location` of an answer leads to (RFC 9110 §10.2.2), when scheme, host and port stay
+    /// the same; with the same authorization.
+    #[must_use]
+    pub fn on_same_host(&self, location: &str) -> Option<Self> {
+        if location.len() > LONGEST {
+            return None;
+        }
+        let scheme = if self.inner.https { "https" } else { "http" };
+        let authority = self.inner.host_header.to_str().ok()?;
+        let here = Url::parse(&format!("{scheme}://{authority}{}", self.inner.target)).ok()?;
+        let there = here.join(location).ok()?;
+        if there.origin() != here.origin() {
+            return None;
+        }
+        let target = match there.query() {
+            Some(query) => format!("{}?{query}", there.path()),
+            None => there.path().to_owned(),
+        };
+        Some(Self {
+            inner: Arc::new(Inner {
+                shown: format!("{scheme}://{authority}{}", there.path()),
+                https: self.inner.https,
+                host: self.inner.host.clone(),
+                port: self.inner.port,
+                host_header: self.inner.host_header.clone(),
+                target: target.parse().ok()?,
+                authorization: self.inner.authorization.clone(),
+            }),
+        })
+    }
+
     /// The port to connect to.
     #[must_use]
     pub fn port(&self) -> u16 {

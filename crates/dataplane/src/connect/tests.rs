@@ -42,18 +42,18 @@ async fn the_next_address_is_tried_and_a_mapped_name_is_not_looked_up() {
     let ips = [Ipv4Addr::new(127, 0, 0, 99).into(), address.ip()];
     let network = network(&ips, Trust::mozilla());
     let url = format!("http://web.example:{}", address.port());
-    assert!(network.open(&to(&url), WITHIN).await.is_ok());
+    assert!(network.open(&to(&url), Wish::Negotiated, WITHIN).await.is_ok());
     let mut hosts = HostMap::new(DEFAULT_CLUSTER_DOMAIN);
     hosts.insert("web.shop.svc", address);
     let network = network.with_hosts(hosts);
-    assert!(network.open(&to("web"), WITHIN).await.is_ok());
+    assert!(network.open(&to("web"), Wish::Negotiated, WITHIN).await.is_ok());
     assert_eq!(
-        network.open(&to("other"), WITHIN).await.err(),
+        network.open(&to("other"), Wish::Negotiated, WITHIN).await.err(),
         Some(Failure::Dns)
     );
     let nobody = to("http://127.0.0.99:1/");
     assert_eq!(
-        network.open(&nobody, WITHIN).await.err(),
+        network.open(&nobody, Wish::Negotiated, WITHIN).await.err(),
         Some(Failure::Connect)
     );
 }
@@ -102,13 +102,13 @@ async fn https_needs_a_certificate_that_is_trusted_valid_and_of_that_name() {
     ] {
         let network = network(&[address.ip()], Trust::roots(roots.clone()));
         let url = format!("https://{name}:{}/", address.port());
-        let opened = network.open(&to(&url), WITHIN).await;
+        let opened = network.open(&to(&url), Wish::Negotiated, WITHIN).await;
         assert_eq!(opened.err(), result, "{url}");
     }
     // Not TLS at all, and one that says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/", silent.local_addr().unwrap());
     let network = network(&[], Trust::mozilla());
-    let opened = network.open(&to(&url), Duration::from_millis(200)).await;
+    let opened = network.open(&to(&url), Wish::Negotiated, Duration::from_millis(200)).await;
     assert_eq!(opened.err(), Some(Failure::Tls));
 }

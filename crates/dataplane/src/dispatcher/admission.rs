@@ -3,15 +3,45 @@
 use std::{rc::Rc, time::Duration};
 
 use busway_core::{
+    filter::{Failure, Match},
     gate::{Admit, Ended},
+    outcome::Settled,
     policy::OnGone,
+    routes::SubscriptionRoute,
 };
 use tokio::time::Instant;
 
 use super::{job::Job, keys::Key, state::Subscription};
-use crate::observer::Stage;
+use crate::{metrics::Family, observer::Stage};
 
 impl Subscription {
+    /// Filters what the bus gave, and puts it into its order.
+    pub(super) fn sort(self: &Rc<Self>, mut job: Job) {
+        let route = self.route();
+        if !self.wanted(&job, &route) {
+            return self.finish(job, Settled::Filtered);
+        }
+        job.key = route.ordering.as_ref().map(|name| {
+            let value = busway_message::attribute(&job.message, name);
+            Rc::from(value.as_deref().unwrap_or_default())
+        });
+        self.enqueue(job);
+    }
+
+    /// Whether the filters let a message through; one that cannot tell is counted.
+    pub(super) fn wanted(&self, job: &Job, route: &SubscriptionRoute) -> bool {
+        match route.filter.evaluate(&job.message) {
+            Match::Pass => true,
+            Match::Filtered => false,
+            Match::Failed(failure) => {
+                let place = Failure::ALL.iter().position(|known| *known == failure);
+                self.counts
+                    .add(Family::FilterErrors, place.unwrap_or(0), 1);
+                false
+            }
+        }
+    }
+
     /// Sends a job, unless an earlier one of its key is on its way.
     pub(super) fn enqueue(self: &Rc<Self>, job: Job) {
         if let Some(first) = self.keys.enter(job) {

@@ -140,7 +140,7 @@ impl MessageDispatcher {
     async fn post(&self, message: &Message, to: &Destination) -> Ended {
         let attempt = async {
             let network = &self.world.network;
-            let mut link = Link::open(network, to, self.connect_timeout).await?;
+            let mut link = Link::alone(network, to, self.connect_timeout).await?;
             let wanted = Wanted {
                 read: self.max_reply,
                 keep: self.max_reply,

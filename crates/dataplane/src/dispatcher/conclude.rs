@@ -177,6 +177,7 @@ impl Subscription {
         let (place, cause) = match how {
             Settled::DeadLettered(cause) => (1, Some((Family::DeadLetters, cause))),
             Settled::Dropped(cause) => (2, Some((Family::Dropped, cause))),
+            Settled::Filtered => (3, None),
             _ => (0, None),
         };
         self.counts.add(Family::Settled, place, 1);

@@ -146,14 +146,16 @@ impl Driver {
         let subscription = &self.subscription;
         let before = subscription.mode.get();
         let running = route.flow == Flow::Running;
-        let new_credit = route.policy.max_unsettled != self.credit;
+        // What is held is in the order of before.
+        let new_order = route.ordering != subscription.route().ordering;
+        let anew = new_order || route.policy.max_unsettled != self.credit;
         subscription.set_route(route);
         let mode = match before {
             Mode::Draining | Mode::Emptying => return,
             _ if !running => Mode::Holding,
             Mode::Reopening => Mode::Reopening,
             Mode::Holding | Mode::Running
-                if new_credit && !matches!(self.source, Source::Closed(_)) =>
+                if anew && !matches!(self.source, Source::Closed(_)) =>
             {
                 Mode::Reopening
             }

@@ -2,6 +2,7 @@ use std::{cell::Cell, rc::Rc, sync::Arc, time::SystemTime};
 
 use busway_core::{
     bus::Settle,
+    filter::Filter,
     outcome::{Cause, Outcome},
 };
 use busway_message::{Message, dead_letter::MAX_ERROR_DATA, names::BUSWAY_ID};
@@ -18,6 +19,8 @@ use crate::{
 pub(super) struct Job {
     /// Tells it from the others of this subscription.
     pub(super) number: u64,
+    /// The filters that let it through.
+    pub(super) passed: Arc<Filter>,
     /// What it is ordered by.
     pub(super) key: Option<Key>,
     /// Where it goes now.

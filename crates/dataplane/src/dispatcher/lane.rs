@@ -5,9 +5,10 @@ use std::{future::poll_fn, rc::Rc, sync::atomic::Ordering, task::Poll, time::Dur
 use busway_core::{
     address::Destination,
     outcome::{Failure, Outcome},
+    policy::{DeliveryPolicy, Redirects},
 };
 use bytes::Bytes;
-use http::Request;
+use http::{Request, header};
 use http_body_util::Full;
 use tokio::time::Instant;
 
@@ -29,6 +30,9 @@ const KEEP_IDLE: Duration = Duration::from_secs(30);
 const DRAINED: usize = 64 * 1024;
 /// What is kept of it, for a dead letter.
 const KEPT: usize = busway_message::dead_letter::MAX_ERROR_DATA;
+
+/// Redirects that one attempt follows: as many as a move of an API needs, and no loop.
+const MAX_REDIRECTS: u32 = 5;
 
 /// How an attempt ended, with what was read of the answer.
 pub(super) struct Ended {
@@ -118,7 +122,7 @@ impl Lane {
         };
         let entropy = &*subscription.world.entropy;
         let message = job.message.clone();
-        let request = || request::post(&message, to, Some(&attempt), entropy);
+        let request = |to: &Destination| request::post(&message, to, Some(&attempt), entropy);
         let wanted = if self.stage == Stage::Subscriber && route.reply_to.is_some() {
             let limit = subscription.max_body();
             Wanted {
@@ -160,29 +164,41 @@ impl Lane {
 
     async fn post(
         &mut self,
-        request: impl Fn() -> Request<Full<Bytes>>,
+        request: impl Fn(&Destination) -> Request<Full<Bytes>>,
         to: &Destination,
         wanted: Wanted,
-        policy: &busway_core::policy::DeliveryPolicy,
+        policy: &DeliveryPolicy,
         began: Instant,
     ) -> Ended {
         let deadline = began + policy.timeout;
         let subscription = Rc::clone(&self.subscription);
+        let shared = &subscription.outlet(self.stage).shared;
         let link = &mut self.link;
+        let mut received = 0;
         let exchange = async {
-            let mut repeated = false;
+            let mut to = to.clone();
+            let (mut repeated, mut followed) = (false, 0);
             loop {
-                if !link.as_ref().is_some_and(|link| link.is_for(to)) {
+                if !link.as_ref().is_some_and(|link| link.is_for(&to)) {
                     *link = None;
                     subscription.counts.one(Family::Connects);
                     let network = &subscription.world.network;
-                    *link = Some(Link::open(network, to, policy.connect_timeout).await?);
+                    let within = policy.connect_timeout;
+                    let open = Link::open(network, &to, policy.protocol, within, shared).await?;
+                    *link = Some(open);
                 }
                 let Some(open) = link.as_mut() else {
                     return Err(Failure::Connect);
                 };
-                match open.exchange(request(), wanted).await {
-                    Ok(answer) => return Ok(answer),
+                received = open.received();
+                match open.exchange(request(&to), wanted).await {
+                    Ok(answer) => match redirect(&answer, &to, policy.redirects) {
+                        Some(next) if followed < MAX_REDIRECTS => {
+                            followed += 1;
+                            to = next;
+                        }
+                        _ => return Ok(answer),
+                    },
                     Err(broken) if broken.stale && !repeated => {
                         subscription.counts.one(Family::Reconnects);
                         repeated = true;
@@ -199,7 +215,9 @@ impl Lane {
             },
             Err(failure) => {
                 // Whatever is under way on it belongs to the attempt that ended.
-                self.link = None;
+                if let Some(link) = self.link.take() {
+                    link.give_up(received, shared);
+                }
                 Ended {
                     outcome: Outcome::Failed(failure),
                     answer: None,
@@ -207,4 +225,14 @@ impl Lane {
             }
         }
     }
+}
+
+/// Where an answer sends the request, where that may be followed: 307 and 308 keep method and body
+/// (RFC 9110 §15.4.8).
+fn redirect(answer: &Answer, from: &Destination, redirects: Redirects) -> Option<Destination> {
+    if redirects == Redirects::Never || !matches!(answer.status, 307 | 308) {
+        return None;
+    }
+    let location = answer.headers.get(header::LOCATION)?.to_str().ok()?;
+    from.on_same_host(location)
 }

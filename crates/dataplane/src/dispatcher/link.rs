@@ -1,41 +1,42 @@
-//! One connection to a subscriber, driven by the task that uses it.
+//! A connection to a subscriber.
+
+mod counted;
+mod h1;
+mod h2;
 
 use std::{
+    cell::RefCell,
     future::poll_fn,
-    io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
+    time::Duration,
 };
 
-use busway_core::{address::Destination, outcome::Failure};
+use busway_core::{address::Destination, outcome::Failure, policy::Protocol};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request};
 use http_body_util::Full;
-use hyper::{
-    body::{Body as _, Incoming},
-    client::conn::http1,
-};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper::body::{Body as _, Incoming};
 
-use crate::connect::{BoxIo, Network};
-
-/// The largest header of an answer, and what is read at once of a body, in bytes.
-const MAX_BUFFER: usize = 64 * 1024;
+use self::{h1::H1, h2::H2};
+use crate::connect::{Network, Wish};
 
 /// An open connection.
 pub(super) struct Link {
-    sender: http1::SendRequest<Full<Bytes>>,
-    connection: Pin<Box<http1::Connection<TokioIo<Counted>, Full<Bytes>>>>,
+    http: Http,
     to: Destination,
-    read: Arc<AtomicU64>,
-    used: bool,
-    closed: bool,
 }
+
+enum Http {
+    /// Its own.
+    One(Box<H1>),
+    /// One that is shared.
+    Two(H2),
+}
+
+/// The connection of HTTP/2 that the lanes of one destination share, where it speaks that.
+#[derive(Default)]
+pub(super) struct SharedLink(RefCell<Option<(H2, Destination)>>);
 
 /// How much of an answer's body is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -71,44 +72,75 @@ impl Link {
     pub(super) async fn open(
         network: &Network,
         to: &Destination,
-        within: std::time::Duration,
+        protocol: Protocol,
+        within: Duration,
+        shared: &SharedLink,
     ) -> Result<Self, Failure> {
-        let io = network.open(to, within).await?;
-        let read = Arc::new(AtomicU64::new(0));
-        let counted = Counted {
-            io,
-            read: Arc::clone(&read),
+        let to = to.clone();
+        if let Some(http) = shared.get(&to) {
+            return Ok(Self {
+                http: Http::Two(http),
+                to,
+            });
+        }
+        let wish = match protocol {
+            Protocol::Auto => Wish::Negotiated,
+            Protocol::H2c => Wish::Http2,
         };
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(MAX_BUFFER)
-            .handshake(TokioIo::new(counted))
-            .await
-            .map_err(|_| Failure::Connect)?;
+        let stream = network.open(&to, wish, within).await?;
+        let http = if stream.http2 {
+            let http = H2::open(stream.io, to.is_https()).await;
+            let http = http.map_err(|_| Failure::Connect)?;
+            shared.set(&http, &to);
+            Http::Two(http)
+        } else {
+            let http = H1::open(stream.io).await;
+            Http::One(Box::new(http.map_err(|_| Failure::Connect)?))
+        };
+        Ok(Self { http, to })
+    }
+
+    /// One of HTTP/1.1 for a single request, on any runtime.
+    pub(super) async fn alone(
+        network: &Network,
+        to: &Destination,
+        within: Duration,
+    ) -> Result<Self, Failure> {
+        let stream = network.open(to, Wish::Http1, within).await?;
+        let http = H1::open(stream.io).await;
         Ok(Self {
-            sender,
-            connection: Box::pin(connection),
+            http: Http::One(Box::new(http.map_err(|_| Failure::Connect)?)),
             to: to.clone(),
-            read,
-            used: false,
-            closed: false,
         })
     }
 
     /// Whether it can carry a request to this destination.
     pub(super) fn is_for(&self, to: &Destination) -> bool {
-        !self.closed && self.to == *to
+        !self.is_closed() && self.to.is_same_host(to)
+    }
+
+    fn is_closed(&self) -> bool {
+        match &self.http {
+            Http::One(http) => http.is_closed(),
+            Http::Two(http) => http.is_closed(),
+        }
+    }
+
+    fn read(&self) -> u64 {
+        match &self.http {
+            Http::One(http) => http.read(),
+            Http::Two(http) => http.read(),
+        }
     }
 
     /// Ready when the other side has closed it.
     pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.closed {
-            let ended = ready!(self.connection.as_mut().poll(cx));
-            if let Err(error) = ended {
-                tracing::trace!(%error, "a connection broke");
-            }
-            self.closed = true;
+        match &mut self.http {
+            Http::One(http) => http.poll_closed(cx),
+            // It is not this lane's to wait for.
+            Http::Two(http) if http.is_closed() => Poll::Ready(()),
+            Http::Two(_) => Poll::Pending,
         }
-        Poll::Ready(())
     }
 
     /// Sends a request and reads the answer. Afterwards the link is usable or closed.
@@ -117,14 +149,20 @@ impl Link {
         request: Request<Full<Bytes>>,
         wanted: Wanted,
     ) -> Result<Answer, Broken> {
-        let before = self.read.load(Ordering::Relaxed);
-        let used = std::mem::replace(&mut self.used, true);
+        let before = self.read();
+        let used = match &mut self.http {
+            Http::One(http) => http.reuse(),
+            // What others get over it says nothing of this request.
+            Http::Two(_) => false,
+        };
         let result = self.try_exchange(request, wanted).await;
-        if result.is_none() {
-            self.closed = true;
+        if result.is_none()
+            && let Http::One(http) = &mut self.http
+        {
+            http.close();
         }
         result.ok_or_else(|| Broken {
-            stale: used && self.read.load(Ordering::Relaxed) == before,
+            stale: used && self.read() == before,
         })
     }
 
@@ -133,26 +171,10 @@ impl Link {
         request: Request<Full<Bytes>>,
         wanted: Wanted,
     ) -> Option<Answer> {
-        poll_fn(|cx| {
-            if self.poll_closed(cx).is_ready() {
-                return Poll::Ready(None);
-            }
-            self.sender.poll_ready(cx).map(Result::ok)
-        })
-        .await?;
-        let mut answer = std::pin::pin!(self.sender.send_request(request));
-        let (connection, closed) = (&mut self.connection, &mut self.closed);
-        let response = poll_fn(|cx| {
-            if !*closed {
-                *closed = connection.as_mut().poll(cx).is_ready();
-            }
-            match answer.as_mut().poll(cx) {
-                Poll::Ready(response) => Poll::Ready(response.ok()),
-                Poll::Pending if *closed => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await?;
+        let response = match &mut self.http {
+            Http::One(http) => http.send(request).await?,
+            Http::Two(http) => http.send(request).await?,
+        };
         let (parts, body) = response.into_parts();
         let (body, cut) = self.read_body(body, wanted).await?;
         Some(Answer {
@@ -189,7 +211,10 @@ impl Link {
                 rest.extend_from_slice(&data);
             }
             if seen > wanted.read {
-                self.closed = true;
+                // Of HTTP/2, dropping the body ends the stream, and no more.
+                if let Http::One(http) = &mut self.http {
+                    http.close();
+                }
                 break;
             }
         }
@@ -200,56 +225,33 @@ impl Link {
         };
         Some((bytes, seen > wanted.keep))
     }
-}
 
-/// Counts the bytes that came.
-struct Counted {
-    io: BoxIo,
-    read: Arc<AtomicU64>,
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        let came = u64::try_from(buf.filled().len() - before).unwrap_or(0);
-        if came > 0 {
-            self.read.fetch_add(came, Ordering::Relaxed);
+    /// An attempt over it was given up. Of HTTP/1.1 the connection goes with it; one of HTTP/2 that
+    /// others use goes only when nothing at all came over it meanwhile.
+    pub(super) fn give_up(self, read_before: u64, shared: &SharedLink) {
+        if matches!(self.http, Http::Two(_)) && self.read() == read_before {
+            shared.clear();
         }
-        read
+    }
+
+    /// Bytes that came over it so far, for [`Link::give_up`].
+    pub(super) fn received(&self) -> u64 {
+        self.read()
     }
 }
 
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+impl SharedLink {
+    fn get(&self, to: &Destination) -> Option<H2> {
+        let shared = self.0.borrow();
+        let (http, known) = shared.as_ref()?;
+        (known.is_same_host(to) && !http.is_closed()).then(|| http.clone())
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    fn set(&self, http: &H2, to: &Destination) {
+        *self.0.borrow_mut() = Some((http.clone(), to.clone()));
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+    pub(super) fn clear(&self) {
+        let _closed = self.0.borrow_mut().take();
     }
 }

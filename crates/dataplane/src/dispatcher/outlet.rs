@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::job::Job;
+use super::{job::Job, link::SharedLink};
 
 /// The queue of one destination: due now, due later, being sent.
 #[derive(Default)]
@@ -23,6 +23,8 @@ pub(super) struct Outlet {
     idle: RefCell<Vec<(usize, Waker)>>,
     /// Lanes that exist, by number.
     lanes: RefCell<Vec<bool>>,
+    /// What they share.
+    pub(super) shared: SharedLink,
 }
 
 struct Later {
@@ -187,8 +189,13 @@ impl Outlet {
     /// A lane ended.
     pub(super) fn end_lane(&self, lane: usize) {
         self.unrest(lane);
-        if let Some(place) = self.lanes.borrow_mut().get_mut(lane) {
+        let mut lanes = self.lanes.borrow_mut();
+        if let Some(place) = lanes.get_mut(lane) {
             *place = false;
+        }
+        // Nobody is left to use it.
+        if !lanes.contains(&true) {
+            self.shared.clear();
         }
     }
 }

@@ -13,7 +13,7 @@ use busway_core::{
     address::Destination,
     bus::{Delivery, Fate},
     gate::{Admit, Gate},
-    outcome::Cause,
+    outcome::{Cause, Settled},
     pacing,
     routes::{Flow, SubscriptionRoute},
 };
@@ -232,6 +232,7 @@ impl Subscription {
         let job = Job {
             number,
             key: None,
+            passed: Arc::clone(&self.route.borrow().filter),
             stage: Stage::Subscriber,
             message: delivery.message,
             attempts: delivery.attempts,
@@ -243,7 +244,7 @@ impl Subscription {
             held: self.tally.hold(),
         };
         match delivery.fate {
-            Fate::Deliver => self.enqueue(job),
+            Fate::Deliver => self.sort(job),
             Fate::DeadLetter(cause) => {
                 let now = self.world.clock.now();
                 match cause {
@@ -327,6 +328,11 @@ impl Subscription {
     fn check(self: &Rc<Self>, job: Job) -> Option<Job> {
         let route = self.route();
         let policy = &route.policy;
+        // Its filters were edited while it waited.
+        if !Arc::ptr_eq(&route.filter, &job.passed) && !self.wanted(&job, &route) {
+            self.finish(job, Settled::Filtered);
+            return None;
+        }
         if policy.max_age.is_some() {
             let now = self.world.clock.now();
             if pacing::expired(policy, job.accepted_at, now) {

@@ -70,7 +70,16 @@ const CAUSES: &[&str] = &[
     "Overflow",
     "HopLimit",
 ];
-const SETTLED: &[&str] = &["Delivered", "DeadLettered", "Dropped"];
+const SETTLED: &[&str] = &["Delivered", "DeadLettered", "Dropped", "Filtered"];
+/// Why a filter could not tell.
+const FILTER_ERRORS: &[&str] = &[
+    "MissingAttributeError",
+    "CastError",
+    "MathError",
+    "FunctionEvaluationError",
+    "NotBoolean",
+    "TooCostly",
+];
 
 macro_rules! families {
     ($($(#[doc = $doc:literal])* $id:ident = $kind:ident $scope:ident $name:literal $help:literal [$($label:expr),*];)*) => {
@@ -106,6 +115,7 @@ families! {
     InFlight = Gauge Bus "busway_dispatcher_in_flight" "Attempts that are being made" [("stage", Stage::NAMES)];
     Unsettled = Gauge Bus "busway_dispatcher_unsettled" "Messages taken from the bus and not settled" [];
     Lanes = Gauge Bus "busway_dispatcher_lanes" "Connections to subscribers, reply targets and sinks, the kept ones included" [];
+    FilterErrors = Counter Bus "busway_dispatcher_filter_errors" "Messages that were filtered because a filter could not tell, by why" [("reason", FILTER_ERRORS)];
     Replies = Counter Bus "busway_dispatcher_replies" "Replies that were delivered" [];
     Settled = Counter Bus "busway_dispatcher_settled" "Messages that ended, by how" [("how", SETTLED)];
     DeadLetters = Counter Bus "busway_dispatcher_dead_letters" "Messages that are in a dead-letter sink or store, by cause" [("cause", CAUSES)];

@@ -67,7 +67,7 @@ async fn on_a_durable_bus_running_attempts_finish_and_the_rest_is_handed_back() 
             .await
             .unwrap();
     let mut route = h.route("s", &subscriber.url());
-    route.policy.max_in_flight = 2;
+    route.policy.max_in_flight = MaxInFlight::Number(2);
     h.serve(route).await;
     for _ in 0..5 {
         h.send("x").await;

@@ -109,6 +109,8 @@ impl Harness {
             subscriber: destination(url),
             reply_to: None,
             dead_letter_sink: None,
+            filter: Arc::default(),
+            ordering: None,
             policy: quick(),
             flow: Flow::Running,
         }

@@ -412,7 +412,7 @@ async fn attempts_in_flight_and_messages_held_have_bounds() {
     let h = Harness::start();
     let silent = Misbehaving::start(Manner::Silent).await.unwrap();
     let mut route = h.route("s", &silent.url());
-    (route.policy.max_in_flight, route.policy.max_unsettled) = (3, 7);
+    (route.policy.max_in_flight, route.policy.max_unsettled) = (MaxInFlight::Number(3), 7);
     h.serve(route).await;
     for _ in 0..20 {
         h.send("x").await;

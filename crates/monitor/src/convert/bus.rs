@@ -70,6 +70,8 @@ pub(crate) struct BusView {
     pub(crate) channel_parameters: Vec<Parameter>,
     pub(crate) subscription_parameters: Vec<Parameter>,
     pub(crate) reach: Reach,
+    /// As the resource has them; unset is left to an autoscaler.
+    pub(crate) replicas: Option<i32>,
     /// Who may put channels on it; unset: all.
     pub(crate) allowed: Option<Selector>,
     /// How long a channel that is no longer allowed goes on; unset: for ever.
@@ -121,6 +123,7 @@ pub(crate) fn view(bus: &AnyBus, name: &BusRef, memory_limit: usize) -> Result<B
         channel_parameters: parameters(&declared.channel),
         subscription_parameters: parameters(&declared.subscription),
         reach,
+        replicas: spec.replicas,
         allowed,
         revoke_grace,
     })

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use busway_api::{
-    delivery::{self as api, MaxInFlight},
-    reason::Reason,
-};
+use busway_api::{delivery as api, reason::Reason};
 use busway_core::{
     duration,
+    gate::{MaxInFlight, Rate},
     outcome::{RuleAction, StatusRule},
     pacing::{BackoffPolicy, Jitter},
-    policy::DeliveryOverrides,
+    policy::{DeliveryOverrides, OnGone, Protocol, Redirects},
 };
 
 use super::Problem;
@@ -40,11 +38,27 @@ pub(crate) fn overrides(delivery: Option<&api::Delivery>) -> Result<DeliveryOver
         retry_after_max: time("retryAfterMax", d.retry_after_max.as_deref())?,
         status_rules: d.status_rules.as_deref().map(rules).transpose()?,
         dead_letter_sink: d.dead_letter_sink.as_ref().map(ToString::to_string),
-        max_in_flight: match d.max_in_flight {
-            Some(MaxInFlight::Number(number)) => Some(number),
-            Some(MaxInFlight::Auto) | None => None,
-        },
+        max_in_flight: d.max_in_flight.map(|most| match most {
+            api::MaxInFlight::Number(number) => MaxInFlight::Number(number),
+            api::MaxInFlight::Auto => MaxInFlight::Auto,
+        }),
         max_unsettled: d.max_unsettled,
+        rate: d.rate.map(|rate| Rate {
+            per_second: rate.per_second,
+            burst: rate.burst,
+        }),
+        on_gone: d.on_gone.map(|on_gone| match on_gone {
+            api::OnGone::DeadLetter => OnGone::DeadLetter,
+            api::OnGone::Pause => OnGone::Pause,
+        }),
+        redirects: d.redirects.map(|redirects| match redirects {
+            api::Redirects::Never => Redirects::Never,
+            api::Redirects::SameHost => Redirects::SameHost,
+        }),
+        protocol: d.protocol.map(|protocol| match protocol {
+            api::Protocol::Auto => Protocol::Auto,
+            api::Protocol::H2C => Protocol::H2c,
+        }),
     })
 }
 

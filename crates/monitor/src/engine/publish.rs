@@ -92,6 +92,8 @@ impl Engine {
             subscriber: targets.subscriber,
             reply_to: targets.reply_to,
             dead_letter_sink: targets.dead_letter_sink,
+            filter: targets.filter,
+            ordering: targets.ordering,
             policy: targets.policy,
             flow: flow(blame, object.spec.paused),
         })
