@@ -42,13 +42,26 @@ async fn the_next_address_is_tried_and_a_mapped_name_is_not_looked_up() {
     let ips = [Ipv4Addr::new(127, 0, 0, 99).into(), address.ip()];
     let network = network(&ips, Trust::mozilla());
     let url = format!("http://web.example:{}", address.port());
-    assert!(network.open(&to(&url), Wish::Negotiated, WITHIN).await.is_ok());
+    assert!(
+        network
+            .open(&to(&url), Wish::Negotiated, WITHIN)
+            .await
+            .is_ok()
+    );
     let mut hosts = HostMap::new(DEFAULT_CLUSTER_DOMAIN);
     hosts.insert("web.shop.svc", address);
     let network = network.with_hosts(hosts);
-    assert!(network.open(&to("web"), Wish::Negotiated, WITHIN).await.is_ok());
+    assert!(
+        network
+            .open(&to("web"), Wish::Negotiated, WITHIN)
+            .await
+            .is_ok()
+    );
     assert_eq!(
-        network.open(&to("other"), Wish::Negotiated, WITHIN).await.err(),
+        network
+            .open(&to("other"), Wish::Negotiated, WITHIN)
+            .await
+            .err(),
         Some(Failure::Dns)
     );
     let nobody = to("http://127.0.0.99:1/");
@@ -109,6 +122,8 @@ async fn https_needs_a_certificate_that_is_trusted_valid_and_of_that_name() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/", silent.local_addr().unwrap());
     let network = network(&[], Trust::mozilla());
-    let opened = network.open(&to(&url), Wish::Negotiated, Duration::from_millis(200)).await;
+    let opened = network
+        .open(&to(&url), Wish::Negotiated, Duration::from_millis(200))
+        .await;
     assert_eq!(opened.err(), Some(Failure::Tls));
 }

@@ -64,8 +64,7 @@ impl Trust {
             Wish::Http1 => self.http1.clone(),
             Wish::Negotiated | Wish::Http2 => self.config.clone(),
         };
-        let config = config
-            .ok_or_else(|| io::Error::other("no TLS in this build"))?;
+        let config = config.ok_or_else(|| io::Error::other("no TLS in this build"))?;
         let name = match to.ip() {
             Some(ip) => ServerName::from(ip),
             None => ServerName::try_from(to.host().to_owned()).map_err(io::Error::other)?,

@@ -35,8 +35,7 @@ impl Subscription {
             Match::Filtered => false,
             Match::Failed(failure) => {
                 let place = Failure::ALL.iter().position(|known| *known == failure);
-                self.counts
-                    .add(Family::FilterErrors, place.unwrap_or(0), 1);
+                self.counts.add(Family::FilterErrors, place.unwrap_or(0), 1);
                 false
             }
         }
@@ -119,6 +118,8 @@ impl Subscription {
 
     /// Whether nothing is attempted until the spec changes, because the subscriber is gone.
     pub(super) fn is_gone(&self) -> bool {
-        self.gone.get().is_some_and(|gone| gone == self.route.borrow().generation)
+        self.gone
+            .get()
+            .is_some_and(|gone| gone == self.route.borrow().generation)
     }
 }

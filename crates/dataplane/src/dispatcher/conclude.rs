@@ -74,12 +74,10 @@ impl Subscription {
                 }
                 self.fail(job, Cause::Gone);
             }
-            Verdict::Retry => {
-                match pacing::next(policy, job.attempts, asked, random) {
-                    Next::DeadLetter(cause) => self.fail(job, cause),
-                    Next::After(wait) => self.wait(job, wait),
-                }
-            }
+            Verdict::Retry => match pacing::next(policy, job.attempts, asked, random) {
+                Next::DeadLetter(cause) => self.fail(job, cause),
+                Next::After(wait) => self.wait(job, wait),
+            },
         }
     }
 

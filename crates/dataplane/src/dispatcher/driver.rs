@@ -154,9 +154,7 @@ impl Driver {
             Mode::Draining | Mode::Emptying => return,
             _ if !running => Mode::Holding,
             Mode::Reopening => Mode::Reopening,
-            Mode::Holding | Mode::Running
-                if anew && !matches!(self.source, Source::Closed(_)) =>
-            {
+            Mode::Holding | Mode::Running if anew && !matches!(self.source, Source::Closed(_)) => {
                 Mode::Reopening
             }
             Mode::Holding | Mode::Running => Mode::Running,

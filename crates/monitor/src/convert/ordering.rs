@@ -29,14 +29,23 @@ impl Order<'_> {
         let why = match self.ordering {
             Ordering::No => "the bus keeps no order".to_owned(),
             Ordering::ByPublishKey(key) if *key != asked.key => {
-                format!("the bus orders this channel by `{key}`, not by `{}`", asked.key)
+                format!(
+                    "the bus orders this channel by `{key}`, not by `{}`",
+                    asked.key
+                )
             }
-            Ordering::SingleConsumer if self.scope == Scope::PerReplica && self.replicas != Some(1) => {
+            Ordering::SingleConsumer
+                if self.scope == Scope::PerReplica && self.replicas != Some(1) =>
+            {
                 let replicas = match self.replicas {
                     Some(replicas) => format!("{replicas} replicas, each of which delivers"),
-                    None => "no set number of replicas, and each of several would deliver".to_owned(),
+                    None => {
+                        "no set number of replicas, and each of several would deliver".to_owned()
+                    }
                 };
-                format!("the bus has {replicas} what it received; with spec.replicas: 1 on the bus it keeps the order")
+                format!(
+                    "the bus has {replicas} what it received; with spec.replicas: 1 on the bus it keeps the order"
+                )
             }
             Ordering::ByPublishKey(_) | Ordering::SingleConsumer => return Ok(()),
         };

@@ -68,7 +68,8 @@ pub(crate) fn view(
         Err(problem) => (Err(problem), None),
         Ok(own) => {
             let merged = own.over(below);
-            let of = |strictness| targets(subscription, &merged, rules, order, strictness).map(Arc::new);
+            let of =
+                |strictness| targets(subscription, &merged, rules, order, strictness).map(Arc::new);
             let strict = of(Strictness::Strict);
             // What is allowed is the same in form.
             let lenient = match &strict {
@@ -148,8 +149,8 @@ fn filter(filters: &[api::Filter]) -> Result<Arc<Filter>, Problem> {
     // They came as JSON, and go back to it.
     let json = serde_json::to_value(filters).unwrap_or_default();
     let compiled = FilterSpec::list_from_json(&json).and_then(|list| Filter::compile(&list));
-    let compiled = compiled
-        .map_err(|error| Problem::new(Reason::FilterInvalid, format!("spec.{error}")))?;
+    let compiled =
+        compiled.map_err(|error| Problem::new(Reason::FilterInvalid, format!("spec.{error}")))?;
     Ok(Arc::new(compiled))
 }
 

@@ -87,7 +87,8 @@ fn absolute(mut request: Request<Full<Bytes>>, https: bool) -> Option<Request<Fu
     let host = request.headers_mut().remove(header::HOST)?;
     let mut parts = Parts::default();
     parts.scheme = Some(if https { Scheme::HTTPS } else { Scheme::HTTP });
-    parts.authority = Some(Authority::from_maybe_shared(Bytes::copy_from_slice(host.as_bytes())).ok()?);
+    parts.authority =
+        Some(Authority::from_maybe_shared(Bytes::copy_from_slice(host.as_bytes())).ok()?);
     parts.path_and_query = request.uri().path_and_query().cloned();
     *request.uri_mut() = Uri::from_parts(parts).ok()?;
     Some(request)
