@@ -95,6 +95,14 @@ pub struct DispatcherArgs {
     #[arg(long, env = "POD_NAME", hide = true)]
     pub pod_name: Option<String>,
 
+    /// This pod's addresses, which no subscription may dial.
+    #[arg(long, env = "POD_IPS", hide = true, value_delimiter = ',')]
+    pub pod_ips: Vec<IpAddr>,
+
+    /// The API server's address, likewise.
+    #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
+    pub api_server: Option<String>,
+
     /// This pod's namespace: where the Lease is.
     #[arg(long, env = "POD_NAMESPACE", hide = true)]
     pub pod_namespace: Option<String>,

@@ -235,6 +235,7 @@ fn options(
         } else {
             Loopback::Refused
         },
+        own: own_addresses(args),
         cluster_domain: args.cluster_domain.clone(),
         // With a cluster's resources a name may still be one that this machine can look up.
         hosts: args.dir.is_some().then(|| hosts.clone()),
@@ -243,6 +244,12 @@ fn options(
         clock: Arc::clone(&given.clock),
         ..Options::default()
     }
+}
+
+/// What no subscription may dial. A name of the API server's is no address, and guards nothing.
+fn own_addresses(args: &DispatcherArgs) -> Vec<IpAddr> {
+    let api_server = args.api_server.as_ref().and_then(|host| host.parse().ok());
+    args.pod_ips.iter().copied().chain(api_server).collect()
 }
 
 /// What goes on until a signal comes.

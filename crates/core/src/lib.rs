@@ -7,6 +7,7 @@ pub mod refs;
 
 pub mod address;
 pub mod duration;
+pub mod egress;
 pub mod parameters;
 
 pub mod gate;

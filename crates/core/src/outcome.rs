@@ -22,6 +22,8 @@ pub enum Failure {
     Tls,
     /// The whole attempt took longer than its timeout.
     Timeout,
+    /// The bus does not let it be dialled.
+    Forbidden,
     /// The connection broke, or what came over it was not HTTP.
     Reset,
 }
@@ -35,6 +37,7 @@ impl Failure {
             Self::Connect => "ConnectError",
             Self::Tls => "TlsError",
             Self::Timeout => "Timeout",
+            Self::Forbidden => "EgressRefused",
             Self::Reset => "ConnectionReset",
         }
     }

@@ -6,7 +6,7 @@ use busway_message::AttributeName;
 use http::HeaderName;
 
 use crate::{
-    ChannelRef, SubscriptionRef, Uid, address::Destination, filter::Filter, policy::DeliveryPolicy,
+    ChannelRef, SubscriptionRef, Uid, address::Destination, egress::Egress, filter::Filter, policy::DeliveryPolicy,
 };
 
 /// Everything a data plane needs to know of one bus's resources.
@@ -19,6 +19,8 @@ pub struct Routes {
     pub loaded: bool,
     /// How the receiver of this bus behaves.
     pub receiver: Arc<ReceiverSettings>,
+    /// Which addresses its subscriptions may dial.
+    pub egress: Arc<Egress>,
     /// The channels that exist. What is deleted, or of another bus, is not here.
     pub channels: HashMap<ChannelRef, Arc<ChannelRoute>>,
 }

@@ -14,6 +14,7 @@ use std::{
 use async_trait::async_trait;
 use busway_core::{
     address::{Destination, HostMap},
+    egress::Egress,
     outcome::Failure,
 };
 use tokio::{
@@ -116,6 +117,7 @@ impl Network {
         destination: &Destination,
         wish: Wish,
         within: Duration,
+        egress: &Egress,
     ) -> Result<Stream, Failure> {
         let deadline = Instant::now() + within;
         let addresses = timeout_at(deadline, self.addresses(destination))
@@ -125,6 +127,7 @@ impl Network {
                 tracing::debug!(host = destination.host(), %error, "name look-up failed");
                 Failure::Dns
             })?;
+        let addresses = self.allowed(destination, addresses, egress)?;
         let tcp = self.first_of(&addresses, deadline).await?;
         if !destination.is_https() {
             return Ok(Stream {
@@ -154,6 +157,30 @@ impl Network {
             .into_iter()
             .map(|ip| SocketAddr::new(ip, port))
             .collect())
+    }
+
+    /// Those of a destination's addresses that may be dialled. A local name of this process's own is
+    /// not a matter of the cluster's.
+    fn allowed(
+        &self,
+        destination: &Destination,
+        mut addresses: Vec<SocketAddr>,
+        egress: &Egress,
+    ) -> Result<Vec<SocketAddr>, Failure> {
+        if self.hosts.get(destination.host()).is_some() {
+            return Ok(addresses);
+        }
+        addresses.retain(|address| match egress.check(address.ip()) {
+            Ok(()) => true,
+            Err(why) => {
+                tracing::debug!(host = destination.host(), %address, %why, "not dialled");
+                false
+            }
+        });
+        if addresses.is_empty() {
+            return Err(Failure::Forbidden);
+        }
+        Ok(addresses)
     }
 
     /// Tries one address after the other; each may use its share of what time is left.

@@ -189,6 +189,7 @@ fn busway(sim: &mut Sim<'_>, seed: u64) {
         plane.publish(Arc::new(Routes {
             loaded: true,
             receiver: Arc::default(),
+            egress: Arc::new(busway_core::egress::Egress::open()),
             channels: HashMap::from([(channel, Arc::new(channel_route))]),
         }));
         for number in 0..MESSAGES {

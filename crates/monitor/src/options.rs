@@ -1,6 +1,12 @@
 //! What a Monitor is told beside its bus: which parts it plays, and its bounds.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use busway_core::{
     address::{DEFAULT_CLUSTER_DOMAIN, HostMap},
@@ -47,12 +53,12 @@ pub enum Orphans {
     NotMine,
 }
 
-/// Whether a loopback address may be a subscriber where a ClusterBus refuses IP literals.
+/// Whether a loopback address may be a subscriber.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Loopback {
     /// It may: dev mode and `--standalone`.
     Allowed,
-    /// It is an IP literal as any other.
+    /// It is not dialled, and an IP literal as any other.
     #[default]
     Refused,
 }
@@ -66,8 +72,10 @@ pub struct Options {
     pub role: Role,
     /// Whether it writes the status of what no bus owns.
     pub orphans: Orphans,
-    /// Whether loopback literals are subscribers under `subscribers: SameNamespace`.
+    /// Whether loopback is dialled, and its literals are subscribers under `subscribers: SameNamespace`.
     pub loopback: Loopback,
+    /// Addresses of this process's pod and of the API server: no subscription may dial them.
+    pub own: Vec<IpAddr>,
     /// How long one hook may take; then it counts as failed.
     pub hook_timeout: Duration,
     /// The cluster's DNS domain.
@@ -96,6 +104,7 @@ impl Default for Options {
             role: Role::default(),
             orphans: Orphans::default(),
             loopback: Loopback::default(),
+            own: Vec::new(),
             hook_timeout: Duration::from_mins(1),
             cluster_domain: DEFAULT_CLUSTER_DOMAIN.to_owned(),
             hosts: None,

@@ -29,7 +29,7 @@ pub(super) const BUS: &[Field] = &[
     field("spec.server.bodyTimeout", Working),
     field("spec.server.maxHops", Working),
     field("spec.server.keepHeaders[]", Working),
-    field("spec.egress.allow[]", Refused(LATER_DELIVERY)),
+    field("spec.egress.allow[]", Working),
     field("spec.egress.caBundle.configMap", Refused(LATER_DELIVERY)),
     field("spec.networkPolicy.enabled", Operator),
     field("spec.limits.connections", Working),

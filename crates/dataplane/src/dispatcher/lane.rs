@@ -184,7 +184,9 @@ impl Lane {
                     subscription.counts.one(Family::Connects);
                     let network = &subscription.world.network;
                     let within = policy.connect_timeout;
-                    let open = Link::open(network, &to, policy.protocol, within, shared).await?;
+                    let egress = &subscription.plane.peek().egress.clone();
+                    let open = Link::open(network, &to, policy.protocol, within, egress, shared);
+                    let open = open.await?;
                     *link = Some(open);
                 }
                 let Some(open) = link.as_mut() else {

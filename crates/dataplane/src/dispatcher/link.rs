@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use busway_core::{address::Destination, outcome::Failure, policy::Protocol};
+use busway_core::{address::Destination, egress::Egress, outcome::Failure, policy::Protocol};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request};
 use http_body_util::Full;
@@ -74,6 +74,7 @@ impl Link {
         to: &Destination,
         protocol: Protocol,
         within: Duration,
+        egress: &Egress,
         shared: &SharedLink,
     ) -> Result<Self, Failure> {
         let to = to.clone();
@@ -87,7 +88,7 @@ impl Link {
             Protocol::Auto => Wish::Negotiated,
             Protocol::H2c => Wish::Http2,
         };
-        let stream = network.open(&to, wish, within).await?;
+        let stream = network.open(&to, wish, within, egress).await?;
         let http = if stream.http2 {
             let http = H2::open(stream.io, to.is_https()).await;
             let http = http.map_err(|_| Failure::Connect)?;
@@ -100,13 +101,13 @@ impl Link {
         Ok(Self { http, to })
     }
 
-    /// One of HTTP/1.1 for a single request, on any runtime.
+    /// One of HTTP/1.1 for a single request, on any runtime; whoever asks for it guards it.
     pub(super) async fn alone(
         network: &Network,
         to: &Destination,
         within: Duration,
     ) -> Result<Self, Failure> {
-        let stream = network.open(to, Wish::Http1, within).await?;
+        let stream = network.open(to, Wish::Http1, within, &Egress::open()).await?;
         let http = H1::open(stream.io).await;
         Ok(Self {
             http: Http::One(Box::new(http.map_err(|_| Failure::Connect)?)),

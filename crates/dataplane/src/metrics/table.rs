@@ -61,6 +61,7 @@ pub(crate) const OUTCOMES: &[&str] = &[
     "TlsError",
     "Timeout",
     "ConnectionReset",
+    "EgressRefused",
 ];
 const CAUSES: &[&str] = &[
     "Rejected",

@@ -168,6 +168,7 @@ impl Harness {
         self.plane.publish(Arc::new(Routes {
             loaded: true,
             receiver: Arc::new(self.settings.lock().unwrap().clone()),
+            egress: Arc::new(busway_core::egress::Egress::open()),
             channels: HashMap::from([
                 channel(&orders(), Accepting::Yes, subscriptions),
                 channel(&pending, Accepting::NotProvisioned, Vec::new()),

@@ -272,6 +272,7 @@ fn publish(plane: &Plane, route: &SubscriptionRoute) {
     plane.publish(Arc::new(Routes {
         loaded: true,
         receiver: Arc::default(),
+        egress: Arc::new(busway_core::egress::Egress::open()),
         channels: HashMap::from([(route.channel.clone(), Arc::new(channel))]),
     }));
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use busway_api::{
     Bus, ClusterBus,
-    bus::{BusSpec as ApiSpec, Memory, Server, Subscribers, WhenFull},
+    bus::{BusSpec as ApiSpec, Egress, Memory, Server, Subscribers, WhenFull},
     parameters as api,
     reason::Reason,
 };
@@ -17,6 +17,7 @@ use busway_core::{
     routes::ReceiverSettings,
 };
 use http::HeaderName;
+use ipnet::IpNet;
 use kube::{
     Resource,
     core::{ObjectMeta, Selector},
@@ -66,6 +67,8 @@ pub(crate) enum Reach {
 pub(crate) struct BusView {
     pub(crate) spec: BusSpec,
     pub(crate) receiver: Arc<ReceiverSettings>,
+    /// Address ranges that are open beside what is open anyway.
+    pub(crate) egress: Vec<IpNet>,
     pub(crate) delivery: DeliveryOverrides,
     pub(crate) channel_parameters: Vec<Parameter>,
     pub(crate) subscription_parameters: Vec<Parameter>,
@@ -119,6 +122,7 @@ pub(crate) fn view(bus: &AnyBus, name: &BusRef, memory_limit: usize) -> Result<B
             max_memory,
         },
         receiver: Arc::new(receiver),
+        egress: ranges(spec.egress.as_ref())?,
         delivery: delivery::overrides(spec.delivery.as_ref())?,
         channel_parameters: parameters(&declared.channel),
         subscription_parameters: parameters(&declared.subscription),
@@ -138,6 +142,17 @@ pub(crate) fn declared(own: &[Parameter], resource: &[Parameter]) -> Vec<Paramet
         }
     }
     all
+}
+
+fn ranges(egress: Option<&Egress>) -> Result<Vec<IpNet>, Problem> {
+    let ranges = egress.map_or(&[][..], |egress| &egress.allow);
+    let parse = |(n, text): (usize, &String)| {
+        text.parse().map_err(|_| {
+            let path = format!("spec.egress.allow[{n}]");
+            delivery::invalid(&path, "not an address range in CIDR form, like 10.0.0.0/8")
+        })
+    };
+    ranges.iter().enumerate().map(parse).collect()
 }
 
 fn parameters(declared: &[api::Parameter]) -> Vec<Parameter> {

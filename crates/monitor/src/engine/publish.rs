@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     convert::subscription::{Targets, View},
-    options::Role,
+    options::{Loopback, Role},
     world::{Key, SubscriptionState, Tracked},
 };
 
@@ -34,6 +34,12 @@ impl Engine {
             Key::Bus => {
                 if let Some(view) = &self.world.bus.view {
                     self.routes.set_receiver(&view.receiver);
+                    let options = &self.given.options;
+                    self.routes.set_egress(&Arc::new(Egress {
+                        allow: view.egress.clone(),
+                        loopback: options.loopback == Loopback::Allowed,
+                        own: options.own.clone(),
+                    }));
                 }
             }
             Key::Channel(r) => {

@@ -82,6 +82,7 @@ fn completed<K: AnyBus>(
     for (name, field) in [
         ("POD_NAME", "metadata.name"),
         ("POD_NAMESPACE", "metadata.namespace"),
+        ("POD_IPS", "status.podIPs"),
     ] {
         from_field(&mut container, name, field);
     }
