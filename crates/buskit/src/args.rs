@@ -1,6 +1,10 @@
 //! What a dispatcher is told, by arguments and environment.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use busway_core::{
     BusRef,

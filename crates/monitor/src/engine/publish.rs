@@ -6,6 +6,7 @@ use busway_core::{
     ChannelRef, SubscriptionRef,
     address::Destination,
     bus::Scope,
+    egress::Egress,
     policy::DeliveryPolicy,
     routes::{Accepting, ChannelRoute, Flow, SubscriptionRoute},
 };
