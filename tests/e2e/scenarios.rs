@@ -9,6 +9,7 @@ mod roles;
 mod rollout;
 mod shop;
 mod third_party;
+mod upgrade;
 
 use crate::run::{Given, Scenario};
 
@@ -29,6 +30,14 @@ pub(crate) const ALL: &[Scenario] = &[
         install::a_message_reaches_two_subscribers_soon_after_helm_install
     ),
     scenario!(Nothing, install::the_rendered_manifests_install_it_too),
+    scenario!(
+        Nothing,
+        upgrade::from_the_version_before_and_back_fails_no_send_and_loses_no_object
+    ),
+    scenario!(
+        Nothing,
+        upgrade::definitions_operator_and_dispatchers_work_in_every_combination_of_two_versions
+    ),
     scenario!(Installed, install::helm_test_says_that_it_works),
     scenario!(Installed, rollout::a_restart_of_one_replica_fails_no_send),
     scenario!(Installed, rollout::a_restart_of_two_replicas_fails_no_send),
