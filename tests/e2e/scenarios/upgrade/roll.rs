@@ -78,7 +78,9 @@ pub(super) async fn roll(bed: &Bed, shops: &[&Shop<'_>], course: &Course<'_>) ->
 
     let mut seen = Vec::new();
     for shop in shops {
-        seen.push(shop.billing.got().await?.len() as u64);
+        let got = shop.billing.got().await?;
+        let of_these = got.keys().filter(|body| body.starts_with(prefix));
+        seen.push(of_these.count() as u64);
     }
     for (((shop, load), sender), seen) in shops.iter().zip(&loads).zip(senders).zip(seen) {
         let sent = sender.end().await?;
@@ -133,7 +135,8 @@ pub(super) async fn roll(bed: &Bed, shops: &[&Shop<'_>], course: &Course<'_>) ->
         .filter(|pod| !old.iter().any(|old| old.name == pod.name))
         .collect();
     let turns = turns(&new);
-    println!("    {prefix}: turns {turns:?}");
+    let said: Vec<_> = turns.iter().map(Turn::said).collect();
+    println!("    {prefix}: {}", said.join(", then "));
     if let Course::Upgrade(_) = course {
         ensure!(turns.len() > 2, "fewer buses than there are: {new:?}");
         for pair in turns.windows(2) {
@@ -211,6 +214,13 @@ struct Turn {
     created: String,
     ready: String,
     bus: String,
+}
+
+impl Turn {
+    fn said(&self) -> String {
+        let time = |stamp: &str| stamp.get(11..19).unwrap_or("never").to_owned();
+        format!("{} {}-{}", self.bus, time(&self.created), time(&self.ready))
+    }
 }
 
 /// In the order in which they began.
