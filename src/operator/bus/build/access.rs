@@ -41,13 +41,13 @@ pub(super) fn role<K: AnyBus>(plan: &Plan<'_, K>) -> Role {
                 api_groups: Some(vec!["coordination.k8s.io".to_owned()]),
                 resources: Some(vec!["leases".to_owned()]),
                 resource_names: Some(leases.collect()),
-                verbs: words(&["get", "update", "patch"]),
+                verbs: words(&["get", "update"]),
                 ..PolicyRule::default()
             },
             PolicyRule {
                 api_groups: Some(vec!["discovery.k8s.io".to_owned()]),
                 resources: Some(vec!["endpointslices".to_owned()]),
-                verbs: words(&["get", "list", "watch"]),
+                verbs: words(&["list", "watch"]),
                 ..PolicyRule::default()
             },
         ]),
