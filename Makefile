@@ -27,7 +27,7 @@ tools: ## build the pinned tools that tests and checks run, once, into a cache o
 
 .PHONY: test
 test: ## every test that needs no root; the last line is the sum
-	hack/tools.sh etcd kubernetes helm cesql-tck
+	hack/tools.sh etcd kubernetes kubernetes-1.33 helm cesql-tck
 	hack/sum-tests.sh "cargo test --workspace --no-fail-fast" \
 		$(if $(SIMS),"RUSTFLAGS='$(SIM_RUSTFLAGS)' CARGO_TARGET_DIR='$(SIM_TARGET)' cargo test $(SIMS) --no-fail-fast --test sim")
 

@@ -29,7 +29,17 @@ binaries() {
 
 build_etcd() { go_tool etcd go.etcd.io/etcd/server/v3; }
 build_coredns() { go_tool coredns github.com/coredns/coredns; }
-build_helm() { go_tool helm helm.sh/helm/v3/cmd/helm; }
+
+# Without these flags helm takes every cluster for Kubernetes 1.20, which our chart refuses: `helm template` and `helm
+# lint` would want --kube-version. Of the Kubernetes that helm talks to in tests.
+build_helm() {
+  local minor package flags=
+  minor=$(awk '$1 == "kubernetes" {print $2}' <<<"$PINS" | cut -d. -f2)
+  for package in chartutil lint/rules; do
+    flags+=" -X helm.sh/helm/v3/pkg/$package.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/$package.k8sVersionMinor=$minor"
+  done
+  go_tool helm helm.sh/helm/v3/cmd/helm "$flags"
+}
 
 # Without the snapshotters that want a file system of their own: the test bed uses overlayfs.
 build_containerd() {
@@ -97,11 +107,11 @@ go_module() {
   printf 'module busway.test/tools/%s\n\ngo 1.26.0\n\n' "$1" >go.mod
 }
 
-# go_tool BINARY PACKAGE, at the version of the tool that is being built.
+# go_tool BINARY PACKAGE [LDFLAGS], at the version of the tool that is being built.
 go_tool() {
   go_module "$1"
   go get -tool "$2@$VERSION"
-  go build -trimpath -ldflags "-s -w" -o "$WORK/bin/$1" "$2"
+  go build -trimpath -ldflags "-s -w${3:-}" -o "$WORK/bin/$1" "$2"
 }
 
 # ---- the frame ------------------------------------------------------------------------------------------------------

@@ -14,5 +14,7 @@ mod generated;
 mod helm;
 #[path = "chart/manifests.rs"]
 mod manifests;
+#[path = "chart/release.rs"]
+mod release;
 #[path = "chart/values.rs"]
 mod values;

@@ -57,6 +57,19 @@ fn channels(version: u32, names: &[&str]) -> Answer {
 struct Asked {
     lists: AtomicUsize,
     watches: AtomicUsize,
+    /// Those that end by themselves soon.
+    short: AtomicUsize,
+}
+
+/// How long a watch may say nothing before nobody relies on it, in seconds.
+const SHORT: u64 = 60;
+
+fn is_short(target: &str) -> bool {
+    let ends = target.split(['?', '&']).find_map(|part| {
+        let seconds = part.strip_prefix("timeoutSeconds=")?;
+        seconds.parse::<u64>().ok()
+    });
+    ends.is_some_and(|seconds| seconds <= SHORT)
 }
 
 fn serve(asked: &Asked, got: &Got) -> Answer {
@@ -64,6 +77,8 @@ fn serve(asked: &Asked, got: &Got) -> Answer {
         return answer(503, &status(503, "ServiceUnavailable"));
     }
     if got.target.contains("watch=true") {
+        let short = usize::from(is_short(&got.target));
+        asked.short.fetch_add(short, Ordering::Relaxed);
         return match asked.watches.fetch_add(1, Ordering::Relaxed) {
             0 => answer(429, &status(429, "TooManyRequests")).header("retry-after", "1"),
             1 => answer(
@@ -125,6 +140,12 @@ async fn an_expired_watch_lists_again_and_a_busy_api_server_is_asked_again() {
         "the watch expired, and everything was listed again"
     );
     assert_eq!(asked.lists.load(Ordering::Relaxed), 3);
-    assert!(asked.watches.load(Ordering::Relaxed) >= 2);
+    let watches = asked.watches.load(Ordering::Relaxed);
+    assert!(watches >= 2);
+    assert_eq!(
+        asked.short.load(Ordering::Relaxed),
+        watches,
+        "a connection that died unnoticed is believed too long"
+    );
     source.close().await;
 }

@@ -28,7 +28,7 @@ pub struct OperatorArgs {
     #[arg(long, env = "BUSWAY_IMAGE_PULL_POLICY", value_name = "POLICY")]
     pub image_pull_policy: Option<String>,
 
-    /// The ClusterRole that dispatchers are bound to.
+    /// What dispatchers are bound to: a ClusterRole, or with `--scope own` and `list` a Role in each namespace.
     #[arg(
         long,
         env = "BUSWAY_DISPATCHER_ROLE",
@@ -142,7 +142,7 @@ pub struct Settings {
     pub image: String,
     /// When it is pulled.
     pub image_pull_policy: Option<String>,
-    /// The ClusterRole of dispatchers.
+    /// The ClusterRole of dispatchers, or their Role in each namespace of the scope.
     pub dispatcher_role: String,
     /// Where third parties' buses may be.
     pub third_party_buses: ThirdPartyBuses,

@@ -72,6 +72,7 @@ impl Candidate {
                 Ok(Ok(true)) => {
                     let identity = &self.options.identity;
                     tracing::info!(lease = self.options.name, identity, "holds the Lease");
+                    self.observed = None;
                     return Some(begun);
                 }
                 Ok(Ok(false)) => {}
@@ -165,8 +166,10 @@ impl Candidate {
 
     fn may_take(&mut self, spec: &LeaseSpec, now: Instant) -> bool {
         let holder = spec.holder_identity.as_deref().unwrap_or_default();
-        if holder.is_empty() || self.is_mine(spec) {
-            self.observed = None;
+        // One that saw another hold it did not write its own name there: somebody's hand did, and the other has to find
+        // out first. A process that was started again finds its own at the first look.
+        let mine = self.is_mine(spec) && self.observed.is_none();
+        if holder.is_empty() || mine {
             return true;
         }
         let since = match self.observed.take() {

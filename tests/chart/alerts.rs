@@ -119,6 +119,26 @@ fn every_alert_links_a_runbook_that_is_there_and_every_runbook_has_its_alert() {
 }
 
 #[test]
+fn each_of_several_releases_has_its_own_leader() {
+    let leads = alerts()
+        .into_iter()
+        .find(|alert| alert["alert"] == "BuswayNoOperatorLeads")
+        .unwrap();
+    let leader = "busway_operator_leader{namespace=\"busway-system\"}";
+    assert!(leads["expr"].as_str().unwrap().contains(leader), "{leads}");
+    assert!(!leads.to_string().contains("RELEASE_NAMESPACE"), "{leads}");
+}
+
+#[test]
+fn a_monitor_has_a_service_to_select() {
+    let only = "metrics.service.enabled=false,metrics.serviceMonitor.enabled=";
+    for (monitored, services) in [("true", 1), ("false", 0)] {
+        let manifests = render(&["--skip-tests", "--set", &format!("{only}{monitored}")]);
+        assert_eq!(of_kind(&manifests, "Service").count(), services);
+    }
+}
+
+#[test]
 fn an_alerts_words_are_prometheus_templates_and_not_helms() {
     let raw = parse(&read("charts/busway/files/alerts.yaml"));
     assert!(

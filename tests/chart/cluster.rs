@@ -309,13 +309,13 @@ async fn plain_manifests_install_the_same_and_helm_can_take_over() {
 }
 
 #[tokio::test]
-async fn a_second_release_for_another_namespace_lives_beside_the_first() {
+async fn a_second_release_for_another_namespace_lives_beside_the_first_even_with_its_name() {
     let cluster = Cluster::start().await;
     cluster.helm(&[INSTALL, &["--set", "scope.mode=own,cluster.id=a"]].concat());
     let kubeconfig = cluster.0.kubeconfig().to_string_lossy().into_owned();
     let second = [
         "install",
-        "busway-b",
+        "busway",
         "charts/busway",
         "--create-namespace",
         "--namespace",
@@ -332,8 +332,10 @@ async fn a_second_release_for_another_namespace_lives_beside_the_first() {
         String::from_utf8_lossy(&out.stderr)
     );
     let roles = cluster.get(&["clusterroles", "--output", "name"]).await;
-    for name in ["busway-dispatcher", "busway-b-dispatcher"] {
-        assert!(roles.contains(&format!("/{name}\n")), "{roles}");
+    assert!(!roles.contains("busway-dispatcher"), "{roles}");
+    for namespace in [NAMESPACE, "team-b"] {
+        let role = ["role", "busway-dispatcher", "--namespace", namespace];
+        cluster.get(&role).await;
     }
 }
 
@@ -402,14 +404,14 @@ async fn the_notes_name_what_there_is_to_do_next() {
         (&[][..], "metadata: {name: memory}, spec: {memory: {}}"),
         (
             &["--set", "scope.mode=own,cluster.id=a"],
-            "kind: Bus, metadata: {name: memory, namespace: busway-system}",
+            "kind: Bus, metadata: {name: memory, namespace: \"busway-system\"}",
         ),
         (
             &[
                 "--set",
                 "scope.mode=list,scope.namespaces={team-a},cluster.id=a",
             ],
-            "namespace: team-a}, spec: {bus: memory}",
+            "namespace: \"team-a\"}, spec: {bus: memory}",
         ),
     ] {
         let fixed = [
@@ -428,13 +430,25 @@ async fn the_notes_name_what_there_is_to_do_next() {
         let Some((_, notes)) = said.split_once("NOTES:") else {
             panic!("{said}{}", String::from_utf8_lossy(&out.stderr));
         };
+        let uninstall = match args {
+            [] => "\nbusway uninstall\n",
+            [_, own] if own.contains("=own") => "\nbusway uninstall --namespace busway-system\n",
+            _ => "\nbusway uninstall --namespace team-a\n",
+        };
         for word in [
             words,
-            "helm --namespace busway-system test busway",
-            "busway uninstall",
+            "\nhelm --namespace busway-system test busway\n",
+            uninstall,
         ] {
             assert!(notes.contains(word), "{word:?}: {notes}");
         }
+        // As they are copied: a heredoc ends at a line that is not indented.
+        assert!(!notes.contains("\n "), "{notes}");
+        let (_, rest) = notes.split_once("\nkubectl create -f - <<YAML\n").unwrap();
+        let (objects, _) = rest.split_once("\nYAML\n").unwrap();
+        let out = dry_run(plane, &["create"], objects).await;
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{objects}: {said}");
     }
 }
 

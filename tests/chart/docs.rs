@@ -1,8 +1,8 @@
 //! The admin's pages: every reason that asks for something is in the troubleshooting page, and links lead somewhere.
 
-use std::fs;
+use std::{fs, process::Command};
 
-use crate::helm::{read, root};
+use crate::helm::{documents, read, root};
 
 /// The pages that are about a cluster.
 const PAGES: &[&str] = &[
@@ -32,6 +32,84 @@ fn troubleshooting_has_every_reason_that_asks_for_something() {
         .filter(|reason| *reason != "InMemory" && !page.contains(&format!("`{reason}`")))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Commands of a page that begin so.
+fn commands(page: &str, begins: &str) -> Vec<String> {
+    let text = read(page);
+    let lines = text.lines().map(str::trim);
+    let found: Vec<_> = lines
+        .filter(|line| line.starts_with(begins))
+        .map(str::to_owned)
+        .collect();
+    assert!(!found.is_empty(), "{page}: no {begins}");
+    found
+}
+
+#[test]
+fn the_line_that_names_a_registry_reaches_every_image() {
+    let copy = tempfile::tempdir().unwrap();
+    let files = ["deploy/busway.yaml", "examples/kubernetes/subscribers.yaml"];
+    for file in files {
+        let to = copy.path().join(file);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(to, read(file)).unwrap();
+    }
+    let [line] = &commands("docs/install.md", "sed ")[..] else {
+        panic!("which of them?");
+    };
+    let done = Command::new("bash")
+        .args(["-c", line])
+        .current_dir(copy.path())
+        .status()
+        .unwrap();
+    assert!(done.success());
+    let image = concat!(
+        "registry.example.com/team/busway:",
+        env!("CARGO_PKG_VERSION")
+    );
+    for file in files {
+        let text = fs::read_to_string(copy.path().join(file)).unwrap();
+        let deployments = documents(&text);
+        let deployments = deployments.iter().filter(|one| one["kind"] == "Deployment");
+        let mut containers = 0;
+        for deployment in deployments {
+            let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+            assert_eq!(container["image"], image, "{file}");
+            for var in container["env"].as_array().into_iter().flatten() {
+                assert!(var["name"] != "BUSWAY_IMAGE" || var["value"] == image);
+            }
+            containers += 1;
+        }
+        assert!(containers > 0, "{file}");
+    }
+    // Whatever else is applied has no image.
+    for entry in fs::read_dir(root().join("examples/kubernetes")).unwrap() {
+        let path = entry.unwrap().path();
+        let is_known = path.ends_with("subscribers.yaml") || path.ends_with("README.md");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(is_known || !text.contains("image:"), "{}", path.display());
+    }
+}
+
+#[test]
+fn logs_are_read_of_all_operators_and_for_words_that_they_have() {
+    let mut pages: Vec<_> = PAGES.iter().map(|page| (*page).to_owned()).collect();
+    for runbook in fs::read_dir(root().join("docs/runbooks")).unwrap() {
+        let name = runbook.unwrap().file_name().into_string().unwrap();
+        pages.push(format!("docs/runbooks/{name}"));
+    }
+    for page in pages {
+        // Of several pods this takes one, and not the one that works.
+        let takes_one = read(&page).contains("logs deployment/busway-operator");
+        assert!(!takes_one, "{page}");
+    }
+    let line = &commands("docs/runbooks/BuswayOrphaned.md", "kubectl --namespace")[0];
+    let words = line.split_once("grep \"").unwrap().1.trim_end_matches('"');
+    assert!(
+        read("src/operator/channel/apply.rs").contains(words),
+        "{words}"
+    );
 }
 
 #[test]

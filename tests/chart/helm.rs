@@ -93,8 +93,19 @@ pub(crate) fn render(args: &[&str]) -> Vec<Value> {
     parse(&text(args))
 }
 
-/// The documents of a YAML text.
+/// The documents of a YAML text, those of a List one by one.
 pub(crate) fn parse(text: &str) -> Vec<Value> {
+    documents(text)
+        .into_iter()
+        .flat_map(|document| match document["items"].as_array() {
+            Some(items) if document["kind"] == "List" => items.clone(),
+            _ => vec![document],
+        })
+        .collect()
+}
+
+/// The documents of a YAML text.
+pub(crate) fn documents(text: &str) -> Vec<Value> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
     documents
         .into_iter()

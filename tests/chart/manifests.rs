@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use serde_json::Value;
 
-use crate::helm::{SETS, helm, name, of_kind, parse, read, render, root, text};
+use crate::helm::{SETS, documents, helm, name, of_kind, parse, read, render, root, text};
 
 fn operator(manifests: &[Value]) -> &Value {
     of_kind(manifests, "Deployment").next().unwrap()
@@ -83,6 +83,133 @@ fn nothing_but_the_test_is_a_hook() {
 }
 
 #[test]
+fn what_the_test_makes_is_one_hook() {
+    // Of several Helm would delete one and wait for it before it deletes what that waits for.
+    let hooks: Vec<_> = documents(&text(&[]))
+        .into_iter()
+        .filter(|one| !one["metadata"]["annotations"]["helm.sh/hook"].is_null())
+        .collect();
+    let [hook] = hooks.as_slice() else {
+        panic!("{hooks:?}");
+    };
+    assert_eq!(hook["kind"], "List");
+    let policy = &hook["metadata"]["annotations"]["helm.sh/hook-delete-policy"];
+    assert_eq!(policy, "before-hook-creation,hook-succeeded");
+    let items = hook["items"].as_array().unwrap();
+    let kinds: Vec<_> = items.iter().map(|item| &item["kind"]).collect();
+    assert_eq!(kinds, ["Bus", "Channel", "Service", "Subscription", "Pod"]);
+    for item in items {
+        let annotations = &item["metadata"]["annotations"];
+        assert_eq!(*annotations, hook["metadata"]["annotations"]);
+        // `helm test --logs` looks for a pod of the hook's name.
+        assert_eq!(item["metadata"]["name"], hook["metadata"]["name"]);
+    }
+}
+
+#[test]
+fn without_channel_services_the_test_posts_by_path() {
+    let manifests = render(&["--set", "channelService=None"]);
+    let pod = of_kind(&manifests, "Pod").next().unwrap();
+    assert_eq!(
+        pod["spec"]["containers"][0]["args"][1],
+        "http://busway-test-bus.busway-system.svc.cluster.local/busway-system/busway-test"
+    );
+}
+
+#[test]
+fn odd_names_are_text_everywhere() {
+    for (release, namespace) in [("123", "456"), ("true", "null"), ("1e3", "0x1f")] {
+        let args = [
+            "template",
+            release,
+            "charts/busway",
+            "--namespace",
+            namespace,
+            "--kube-version",
+            "1.33.0",
+            "--set-string",
+            &format!(
+                "fullnameOverride=on,nameOverride={release},serviceAccount.name={release},\
+                 image.repository=1,image.tag=2,scope.mode=list,scope.namespaces={{{namespace}}},\
+                 cluster.id={release},defaultBus.name={release},commonLabels.a={release}"
+            ),
+            "--set",
+            "metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true",
+        ];
+        let out = helm(&args);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{said}");
+        for manifest in parse(&String::from_utf8(out.stdout).unwrap()) {
+            if manifest["kind"] == "CustomResourceDefinition" {
+                continue;
+            }
+            names_are_text(&manifest, &format!("{release}: {manifest}"));
+        }
+    }
+}
+
+/// Every value of a key that names something.
+fn names_are_text(value: &Value, said: &str) {
+    match value {
+        Value::Object(fields) => {
+            for (key, inner) in fields {
+                let values = match (key.as_str(), inner) {
+                    ("labels" | "matchLabels" | "annotations", Value::Object(map)) => {
+                        map.values().collect()
+                    }
+                    ("resourceNames" | "matchNames", Value::Array(list)) => list.iter().collect(),
+                    ("name" | "namespace" | "image" | "serviceAccountName" | "value", one) => {
+                        vec![one]
+                    }
+                    _ => Vec::new(),
+                };
+                for value in values {
+                    assert!(value.is_string(), "{key}: {value}: {said}");
+                }
+                names_are_text(inner, said);
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|inner| names_are_text(inner, said)),
+        _ => {}
+    }
+}
+
+#[test]
+fn what_uninstall_looks_for_is_on_the_lease() {
+    for (set, namespaces) in [
+        (0, None),
+        (2, Some("busway-system")),
+        (3, Some("team-a,team-b")),
+    ] {
+        let (what, args) = SETS[set];
+        let manifests = render(args);
+        let metadata = &of_kind(&manifests, "Lease").next().unwrap()["metadata"];
+        assert_eq!(metadata["labels"]["channels.busway.dev/lease"], "operator");
+        let said = metadata["annotations"]["channels.busway.dev/namespaces"].as_str();
+        assert_eq!(said, namespaces, "{what}");
+    }
+}
+
+#[test]
+fn whoever_leads_may_make_the_lease_where_it_did_not_come_with_the_chart() {
+    for (what, args) in &SETS[..4] {
+        let manifests = render(args);
+        let may = of_kind(&manifests, "Role")
+            .chain(of_kind(&manifests, "ClusterRole"))
+            .filter(|role| {
+                name(role).contains("busway-operator") || name(role).contains("prod-operator")
+            })
+            .filter(|role| {
+                let namespace = &role["metadata"]["namespace"];
+                namespace.is_null() || namespace == "busway-system"
+            })
+            .flat_map(|role| role["rules"].as_array().unwrap())
+            .any(|rule| has(&rule["resources"], "leases") && has(&rule["verbs"], "create"));
+        assert!(may, "{what}");
+    }
+}
+
+#[test]
 fn no_rule_has_a_wildcard_or_reads_secrets_or_gives_rights_that_its_holder_lacks() {
     for (what, args) in SETS {
         let manifests = render(args);
@@ -126,12 +253,19 @@ fn an_operator_of_some_namespaces_has_roles_there_and_none_of_the_cluster() {
             .map(|binding| binding["metadata"]["namespace"].as_str().unwrap())
             .collect();
         assert_eq!(found, namespaces, "{what}");
+        let roles: Vec<_> = of_kind(&manifests, "Role")
+            .filter(|role| role["metadata"]["name"] == "busway-dispatcher")
+            .map(|role| role["metadata"]["namespace"].as_str().unwrap())
+            .collect();
+        assert_eq!(roles, namespaces, "{what}");
+        for role in of_kind(&manifests, "ClusterRole").map(name) {
+            assert!(role.ends_with("-view") || role.ends_with("-edit"), "{role}");
+        }
         for (role, rule) in rules(&manifests) {
-            let of_dispatcher = role == "ClusterRole/busway-dispatcher";
-            assert!(
-                of_dispatcher || !has(&rule["resources"], "clusterbuses"),
-                "{role}: {rule}"
-            );
+            assert!(!has(&rule["resources"], "clusterbuses"), "{role}: {rule}");
+            if has(&rule["verbs"], "bind") {
+                assert_eq!(rule["resources"], serde_json::json!(["roles"]), "{role}");
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! values.yaml, its schema and its page say the same, and what is wrong is refused with its path.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::Command};
 
 use serde_json::Value;
 
@@ -121,6 +121,8 @@ fn bad_values_are_refused_with_their_path() {
         ("thirdPartyBuses=true", "/thirdPartyBuses"),
         ("channelService=none", "/channelService"),
         ("deletionBound=ten", "/deletionBound"),
+        ("deletionBound=5s10m", "/deletionBound"),
+        ("deletionBound=1.5h30m", "/deletionBound"),
         ("cluster.domain=Cluster.Local", "/cluster/domain"),
         ("serviceAccount.create=false", "/serviceAccount/name"),
         ("rbac.create=yes", "/rbac/create"),
@@ -153,6 +155,77 @@ fn bad_values_are_refused_with_their_path() {
             said.contains(&format!("'{path}'")),
             "{set}: no {path:?} in {said}"
         );
+    }
+}
+
+#[test]
+fn a_duration_is_taken_where_the_program_takes_it() {
+    for duration in [
+        "10m",
+        "0s",
+        "1h30m",
+        "1h2m3s4ms",
+        "1.5h",
+        "2m0.5s",
+        "250ms",
+        "PT10M",
+        "PT1H30M",
+        "PT1.5H",
+        "PT2M0.5S",
+        "999999h",
+        "",
+        "10",
+        "m",
+        "5s10m",
+        "1.5h30m",
+        "10m10m",
+        "1h-30m",
+        "-5m",
+        "PT",
+        "PT5S10M",
+        "PT1.5H30M",
+        "99999999999999999999h",
+    ] {
+        let understood = |args: &[&str]| {
+            let program = Command::new(env!("CARGO_BIN_EXE_busway"))
+                .args(args)
+                .output()
+                .unwrap();
+            program.status.success()
+        };
+        let bound = format!("--deletion-bound={duration}");
+        let within = format!("--within={duration}");
+        let operator = understood(&["operator", "--image=i", &bound, "--help"]);
+        let post = understood(&["post", "http://c", &within, "--help"]);
+        for (setting, understood) in [("deletionBound", operator), ("test.timeout", post)] {
+            let set = format!("{setting}={duration}");
+            let out = template(&["--set-string", &set]);
+            let said = String::from_utf8_lossy(&out.stderr);
+            assert_eq!(out.status.success(), understood, "{set}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_test_runs_where_the_operator_looks_and_names_make_valid_objects() {
+    let scoped = "scope.mode=list,scope.namespaces={team-a,team-b},cluster.id=c1,test.namespace=";
+    for (namespace, is_taken) in [("team-b", true), ("elsewhere", false)] {
+        let out = template(&["--set", &format!("{scoped}{namespace}")]);
+        assert_eq!(out.status.success(), is_taken, "{namespace}");
+    }
+    for (release, over, is_taken) in [
+        ("busway", "", true),
+        ("123", "", false),
+        ("a.b", "", false),
+        ("123", "eu", true),
+        ("busway", "1st", false),
+    ] {
+        let over = format!("fullnameOverride={over}");
+        let args = ["template", release, "charts/busway", "--set-string", &over];
+        let out = helm(&[&args[..], &["--kube-version", "1.33.0"]].concat());
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.success(), is_taken, "{release} {over}: {said}");
+        assert!(is_taken || said.contains("fullnameOverride"), "{said}");
     }
 }
 

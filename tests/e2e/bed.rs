@@ -159,25 +159,33 @@ impl Bed {
 
     /// `helm install`, without waiting for anything.
     pub(crate) async fn helm_install(&self) -> Result<()> {
-        let (repository, tag) = self.image.rsplit_once(':').context("an image with a tag")?;
-        let image = format!("image.repository={repository},image.tag={tag}");
         let chart = Self::root().join("charts/busway");
-        let chart = chart.to_str().context("a path in UTF-8")?;
+        self.helm_install_of(&chart, &self.image, &[]).await
+    }
+
+    /// `helm install` of any version's chart, with more arguments.
+    pub(crate) async fn helm_install_of(
+        &self,
+        chart: &Path,
+        image: &str,
+        more: &[&str],
+    ) -> Result<()> {
+        let what = Self::chart_and_image(chart, image)?;
+        let what: Vec<_> = what.iter().map(String::as_str).collect();
         self.installed.set(Some(Means::Helm));
-        let args = [
-            "install",
-            "busway",
-            chart,
-            "-n",
-            SYSTEM,
-            "--create-namespace",
-            "--set",
-            &image,
-        ];
-        self.helm(&args).await?;
+        let begin = ["install", "busway", "-n", SYSTEM, "--create-namespace"];
+        self.helm(&[&begin[..], &what, more].concat()).await?;
         self.kubectl(&["label", "namespace", SYSTEM, SYSTEM_MARK])
             .await?;
         Ok(())
+    }
+
+    /// Helm's arguments for a chart with an image.
+    pub(crate) fn chart_and_image(chart: &Path, image: &str) -> Result<[String; 3]> {
+        let (repository, tag) = image.rsplit_once(':').context("an image with a tag")?;
+        let chart = chart.to_str().context("a path in UTF-8")?;
+        let image = format!("image.repository={repository},image.tag={tag}");
+        Ok([chart.to_owned(), "--set".to_owned(), image])
     }
 
     /// `kubectl apply -f deploy/busway.yaml`, without waiting for anything.

@@ -5,10 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod audit;
 mod bed;
+mod metrics;
 mod node;
 mod objects;
 mod pods;
+mod release;
 mod report;
 mod run;
 mod scenarios;

@@ -14,10 +14,19 @@ const PASSING: &[&str] = &[
     "componentstatuses",
     "ipaddresses.networking.k8s.io",
 ];
-/// Kind, namespace, name, owner.
-const COLUMNS: &str = "custom-columns=KIND:.kind,NS:.metadata.namespace,NAME:.metadata.name,OWNER:.metadata.ownerReferences[0].name";
+/// Kind, namespace, name, owner, and how many pods it wants.
+const COLUMNS: &str = "custom-columns=KIND:.kind,NS:.metadata.namespace,NAME:.metadata.name,OWNER:.metadata.ownerReferences[0].name,REPLICAS:.spec.replicas";
 /// Kinds whose names their controllers make up: they are known by their owner.
 const MADE_UP: &[&str] = &["Pod", "EndpointSlice"];
+
+/// What was there before, kept for who wants it again.
+fn is_history(kind: &str, name: &str, replicas: &str) -> bool {
+    match kind {
+        "ReplicaSet" => replicas == "0",
+        "Secret" => name.starts_with("sh.helm.release.v1."),
+        _ => false,
+    }
+}
 
 /// How many there are of each name.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,9 +46,12 @@ impl Objects {
         let mut objects = BTreeMap::new();
         for line in listed.lines() {
             let words: Vec<_> = line.split_whitespace().collect();
-            let [kind, namespace, name, owner] = words[..] else {
+            let [kind, namespace, name, owner, replicas] = words[..] else {
                 continue;
             };
+            if is_history(kind, name, replicas) {
+                continue;
+            }
             let known = if MADE_UP.contains(&kind) && owner != "<none>" {
                 format!("{kind} {namespace}/of {owner}")
             } else {

@@ -91,10 +91,15 @@ async fn one(bed: &Bed, scenario: &Scenario) -> Result<()> {
         Given::Installed => bed.install().await?,
     }
     let before = Objects::of(bed).await?;
+    let began = Instant::now();
     let mut outcome = AssertUnwindSafe((scenario.run)(bed))
         .catch_unwind()
         .await
         .unwrap_or_else(|panic| Err(anyhow!("panicked: {}", said(panic.as_ref()))));
+    println!(
+        "    it took {:.1} s, and with what follows",
+        began.elapsed().as_secs_f64()
+    );
     if outcome.is_err() {
         report::print(bed).await;
     }

@@ -1,14 +1,23 @@
 //! The scenarios, in the order in which they run.
 
+mod allowed;
+mod api_server;
+mod bound;
 mod children;
+mod definitions;
 mod deletion;
 mod faults;
 mod install;
+mod lease;
 mod operator;
+mod release;
+mod replicas;
 mod roles;
 mod rollout;
+mod scale;
 mod shop;
 mod third_party;
+mod upgrade;
 
 use crate::run::{Given, Scenario};
 
@@ -29,6 +38,14 @@ pub(crate) const ALL: &[Scenario] = &[
         install::a_message_reaches_two_subscribers_soon_after_helm_install
     ),
     scenario!(Nothing, install::the_rendered_manifests_install_it_too),
+    scenario!(
+        Nothing,
+        upgrade::from_the_version_before_and_back_fails_no_send_and_loses_no_object
+    ),
+    scenario!(
+        Nothing,
+        upgrade::definitions_operator_and_dispatchers_work_in_every_combination_of_two_versions
+    ),
     scenario!(Installed, install::helm_test_says_that_it_works),
     scenario!(Installed, rollout::a_restart_of_one_replica_fails_no_send),
     scenario!(Installed, rollout::a_restart_of_two_replicas_fails_no_send),
@@ -57,7 +74,40 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(Installed, deletion::a_namespace_goes_with_everything_in_it),
     scenario!(
         Installed,
-        deletion::channels_on_a_cluster_bus_go_with_their_namespace
+        deletion::a_cluster_bus_waits_for_other_teams_channels_and_carries_them
+    ),
+    scenario!(
+        Installed,
+        bound::a_hook_that_cannot_run_is_waited_for_until_the_bound
+    ),
+    scenario!(
+        Installed,
+        definitions::deleted_with_objects_they_take_them_along_and_come_back
+    ),
+    scenario!(
+        Installed,
+        release::other_values_and_a_rollback_touch_no_message
+    ),
+    scenario!(
+        Installed,
+        replicas::of_a_memory_bus_each_serves_and_one_writes_the_status
+    ),
+    scenario!(
+        Installed,
+        replicas::ready_waits_for_one_that_does_not_hear_the_api_server
+    ),
+    scenario!(
+        Installed,
+        third_party::of_two_replicas_on_one_volume_one_provisions_and_both_serve
+    ),
+    scenario!(Installed, api_server::one_that_is_killed_stops_no_message),
+    scenario!(
+        Installed,
+        lease::two_operators_that_fight_for_it_never_work_at_once
+    ),
+    scenario!(
+        Installed,
+        scale::many_objects_are_ready_soon_and_written_to_seldom
     ),
     scenario!(
         Installed,
@@ -67,7 +117,7 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(Installed, operator::a_quota_that_refuses_the_pod_is_said),
     scenario!(
         Installed,
-        operator::a_namespace_that_a_cluster_bus_does_not_allow_is_refused
+        allowed::a_namespace_that_is_not_is_refused_and_one_no_longer_has_its_grace
     ),
     scenario!(Installed, operator::a_drain_leaves_a_dispatcher_that_serves),
     scenario!(

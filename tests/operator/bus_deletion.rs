@@ -1,8 +1,13 @@
 use anyhow::ensure;
-use busway_testkit::{control::Namespace, wait};
+use busway_testkit::{
+    control::{ControlPlane, Namespace},
+    wait,
+};
 use serde_json::json;
 
-use crate::support::{DEADLINE, bus, gone, looked_after, object, operator, says, shared, until};
+use crate::support::{
+    DEADLINE, bus, gone, looked_after, object, operator, says, shared, until, with_crds,
+};
 
 const OURS: &[&str] = &[
     "get",
@@ -68,6 +73,28 @@ async fn a_deleted_bus_serves_until_its_last_channel_is_gone_whichever_way_it_is
         gone(&namespace, "bus/fast").await;
         nothing_is_left(&namespace).await;
     }
+}
+
+#[tokio::test]
+async fn definitions_that_are_deleted_with_a_bus_do_not_wait_for_ever() {
+    let control = ControlPlane::start().await.unwrap();
+    with_crds(&control).await;
+    let namespace = control.namespace("undefined").await.unwrap();
+    let _operator = operator(&control, namespace.name(), &["--scope", "own"]);
+    namespace
+        .apply_yaml(&bus("fast", json!({ "memory": {} })))
+        .await
+        .unwrap();
+    says(&namespace, "bus/fast", "Dispatching", "False Unavailable").await;
+    // Nobody can say any more that no channel is on it: there are none without their definition.
+    for kinds in ["channels", "buses"] {
+        let definition = format!("{kinds}.channels.busway.dev");
+        control
+            .kubectl_ok(&["delete", "crd", &definition, "--timeout=60s"])
+            .await
+            .unwrap();
+    }
+    nothing_is_left(&namespace).await;
 }
 
 #[tokio::test]

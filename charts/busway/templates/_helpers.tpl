@@ -2,18 +2,20 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* 40 characters: names made of it have to fit into 63. */}}
+{{/* 40 characters: names made of it have to fit into 63. It begins Services' names, which are stricter than a release's. */}}
 {{- define "busway.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
 {{- $name := include "busway.name" . -}}
-{{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- $full := printf "%s-%s" .Release.Name $name -}}
+{{- if .Values.fullnameOverride -}}
+{{- $full = .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
+{{- $full = .Release.Name -}}
 {{- end -}}
+{{- $full = $full | trunc 40 | trimSuffix "-" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $full) -}}
+{{- fail (printf "%q cannot begin the names of Services: they begin with a letter and have no dots. Set fullnameOverride, or name the release otherwise." $full) -}}
 {{- end -}}
+{{- $full -}}
 {{- end -}}
 
 {{- define "busway.operator" -}}
@@ -21,8 +23,8 @@
 {{- end -}}
 
 {{- define "busway.selector" -}}
-app.kubernetes.io/name: {{ include "busway.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "busway.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
@@ -32,8 +34,8 @@ app.kubernetes.io/component: operator
 {{- with $root.Values.commonLabels }}
 {{- toYaml . }}
 {{ end -}}
-app.kubernetes.io/name: {{ include "busway.name" $root }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/name: {{ include "busway.name" $root | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
@@ -51,8 +53,21 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- default (include "busway.operator" .) .Values.serviceAccount.name -}}
 {{- end -}}
 
+{{/* Those of an operator that does not look after all, as JSON. */}}
+{{- define "busway.namespaces" -}}
+{{- if eq .Values.scope.mode "own" -}}
+{{- list .Release.Namespace | toJson -}}
+{{- else -}}
+{{- .Values.scope.namespaces | toJson -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "busway.testNamespace" -}}
+{{- $namespaces := include "busway.namespaces" . | fromJsonArray -}}
 {{- if .Values.test.namespace -}}
+{{- if and (ne .Values.scope.mode "all") (not (has .Values.test.namespace $namespaces)) -}}
+{{- fail (printf "test.namespace %q is not one that the operator looks after: %s" .Values.test.namespace (join ", " $namespaces)) -}}
+{{- end -}}
 {{- .Values.test.namespace -}}
 {{- else if and (eq .Values.scope.mode "list") (not (has .Release.Namespace .Values.scope.namespaces)) -}}
 {{- first .Values.scope.namespaces -}}

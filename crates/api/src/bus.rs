@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::settings::{CaBundle, Egress, Limits, Memory, NetworkPolicy, Server, WhenFull};
 pub use self::workload::Workload;
+use crate::admitted::AdmittedNamespace;
 use crate::channel::Address;
 use crate::delivery::Delivery;
 use crate::parameters::Parameters;
@@ -234,4 +235,9 @@ pub struct BusStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub selector: Option<String>,
+    /// ClusterBus only: the namespaces that it carries channels of, so that those of one that is no longer allowed are
+    /// known from new ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub namespaces: Vec<AdmittedNamespace>,
 }

@@ -18,6 +18,7 @@ pub mod filter;
 pub mod parameters;
 pub mod text;
 
+pub mod admitted;
 pub mod conditions;
 pub mod ready;
 pub mod reason;
@@ -29,6 +30,7 @@ pub mod validate;
 
 mod schema;
 
+pub use admitted::AdmittedNamespace;
 pub use bus::{Bus, BusSpec, BusStatus, ClusterBus, ClusterBusSpec};
 pub use channel::{Channel, ChannelSpec, ChannelStatus};
 pub use conditions::{ConditionType, Said, Truth};

@@ -1,6 +1,7 @@
 //! The one task that owns the world: takes what is told, looks at what changed, starts work,
 //! publishes routes and offers statuses. It never waits for anything but the next thing to happen.
 
+mod admitted;
 mod finish;
 pub(crate) mod judge;
 mod loaded;

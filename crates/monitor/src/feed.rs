@@ -10,12 +10,12 @@ use kube::{
     core::{DeserializeGuard, ObjectMeta},
     runtime::watcher::Event,
 };
-use std::collections::BTreeMap;
 
 use crate::{
     convert::bus::AnyBus,
     options::Parts,
     source::{Source, Watch},
+    world::NamespaceSeen,
 };
 
 /// One of the streams.
@@ -46,7 +46,7 @@ pub(crate) enum Item {
     Bus(BusRef, Change<AnyBus>),
     Channel(ChannelRef, Change<Arc<Channel>>),
     Subscription(SubscriptionRef, Change<Arc<Subscription>>),
-    Namespace(String, Change<BTreeMap<String, String>>),
+    Namespace(String, Change<NamespaceSeen>),
 }
 
 /// What a stream tells.
@@ -114,8 +114,11 @@ pub(crate) fn follow(source: &dyn Source, bus: &BusRef, parts: Parts) -> (Feed, 
         // Not needed to begin with: a bus without allowedNamespaces works where namespaces may not
         // be read.
         feed.push(told(Stream::Namespaces, source.namespaces(), |partial| {
-            let labels = partial.labels().clone();
-            Item::Namespace(partial.name_any(), Change::Applied(labels))
+            let seen = NamespaceSeen {
+                labels: partial.labels().clone(),
+                uid: partial.uid().unwrap_or_default(),
+            };
+            Item::Namespace(partial.name_any(), Change::Applied(seen))
         }));
     }
     (feed, needed)

@@ -20,6 +20,7 @@ mod jobs;
 mod queue;
 mod routes;
 mod status;
+mod trouble;
 mod world;
 
 pub use monitor::{Monitor, MonitorError};

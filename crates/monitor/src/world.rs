@@ -6,7 +6,8 @@ use std::{
 };
 
 use busway_api::{
-    Channel, PROVISIONED_FINALIZER, SUBSCRIBED_FINALIZER, Subscription, parameters::Argument,
+    AdmittedNamespace, Channel, PROVISIONED_FINALIZER, SUBSCRIBED_FINALIZER, Subscription,
+    parameters::Argument,
 };
 use busway_core::{
     BusRef, ChannelRef, SubscriptionRef, Uid,
@@ -155,6 +156,15 @@ pub(crate) struct BusState {
     pub(crate) synced: Option<(Arc<BusSpec>, i64)>,
     pub(crate) failure: Option<Failure>,
     pub(crate) memory: Memory,
+    /// The namespaces that it has taken in, by its own status; or by this process, where that writes them.
+    pub(crate) admitted: Vec<AdmittedNamespace>,
+}
+
+/// A namespace, as far as it matters to a ClusterBus.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NamespaceSeen {
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) uid: String,
 }
 
 /// What is known of other buses, to tell an unknown bus from another's.
@@ -173,7 +183,7 @@ pub(crate) struct World {
     pub(crate) by_channel: HashMap<ChannelRef, BTreeSet<SubscriptionRef>>,
     pub(crate) by_uid: HashMap<Uid, Key>,
     pub(crate) buses: HashMap<BusRef, KnownBus>,
-    pub(crate) namespaces: HashMap<String, BTreeMap<String, String>>,
+    pub(crate) namespaces: HashMap<String, NamespaceSeen>,
 }
 
 impl World {

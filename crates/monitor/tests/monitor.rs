@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+#[path = "monitor/admitted.rs"]
+mod admitted;
 #[path = "monitor/bus.rs"]
 mod bus;
 #[path = "monitor/cluster.rs"]

@@ -1,7 +1,8 @@
 //! A real Kubernetes control plane for tests: etcd, kube-apiserver with RBAC, kube-controller-manager, driven by kubectl.
 //!
 //! No nodes: pods are accepted and never run. Ready in a few seconds; one per test binary ([`ControlPlane::shared`]),
-//! a [`Namespace`] per test. A test that stops the API server starts its own ([`ControlPlane::start`]).
+//! a [`Namespace`] per test. A test that stops the API server starts its own ([`ControlPlane::start`]). The API server
+//! is of the newest version, or of the oldest that Busway states ([`ApiServer`]).
 //! Everything listens on loopback, on ports that the kernel chose, and is gone when the test process is, however that ends.
 //! Logs and keys are left in `target/control/<test binary>-<n>/` until the next run.
 
@@ -11,6 +12,7 @@ mod pki;
 mod port;
 mod server;
 mod tools;
+mod version;
 
 use std::{
     fs,
@@ -31,6 +33,7 @@ use self::{folder::Folder, pki::Pki, server::Server};
 pub use self::{
     kubectl::{Kubectl, Namespace},
     tools::find as tool,
+    version::ApiServer,
 };
 use crate::wait;
 
@@ -39,11 +42,13 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The administrator's token. Nothing but loopback ever sees this API server.
 const ADMIN_TOKEN: &str = "busway-test-admin";
 
-static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
+static NEWEST: OnceCell<ControlPlane> = OnceCell::const_new();
+static OLDEST: OnceCell<ControlPlane> = OnceCell::const_new();
 
 /// A running control plane. Dropping it ends its servers.
 #[derive(Debug)]
 pub struct ControlPlane {
+    version: ApiServer,
     kubectl: Kubectl,
     url: String,
     ports: Ports,
@@ -68,7 +73,19 @@ impl ControlPlane {
     /// # Errors
     /// When a tool is missing (the error says how to build it), or a server does not come up: then with the tail of its log.
     pub async fn shared() -> Result<&'static Self> {
-        SHARED.get_or_try_init(Self::start).await
+        Self::shared_of(ApiServer::Newest).await
+    }
+
+    /// As [`ControlPlane::shared`], with an API server of that version; one for each.
+    ///
+    /// # Errors
+    /// As [`ControlPlane::shared`].
+    pub async fn shared_of(version: ApiServer) -> Result<&'static Self> {
+        let cell = match version {
+            ApiServer::Newest => &NEWEST,
+            ApiServer::Oldest => &OLDEST,
+        };
+        cell.get_or_try_init(|| Self::start_of(version)).await
     }
 
     /// One of its own, for a test that stops the API server or needs the cluster to itself.
@@ -76,9 +93,17 @@ impl ControlPlane {
     /// # Errors
     /// As [`ControlPlane::shared`].
     pub async fn start() -> Result<Self> {
+        Self::start_of(ApiServer::Newest).await
+    }
+
+    /// As [`ControlPlane::start`], with an API server of that version; kubectl and controllers are of the newest.
+    ///
+    /// # Errors
+    /// As [`ControlPlane::shared`].
+    pub async fn start_of(version: ApiServer) -> Result<Self> {
         let binaries = [
             "etcd",
-            "kube-apiserver",
+            version.binary(),
             "kube-controller-manager",
             "kubectl",
         ]
@@ -106,6 +131,7 @@ impl ControlPlane {
         wait_ready(&kubectl, &mut serving).await?;
         let controllers = start_controllers(&controllers?, &folder, &kubectl, &pki)?;
         Ok(Self {
+            version,
             kubectl,
             url,
             ports,
@@ -217,7 +243,7 @@ impl ControlPlane {
         if self.lock().is_some() {
             return Ok(());
         }
-        let program = tool("kube-apiserver")?;
+        let program = tool(self.version.binary())?;
         let mut server = start_apiserver(&program, &self.folder, &self.ports, &self.pki)?;
         wait_ready(&self.kubectl, &mut server).await?;
         *self.lock() = Some(server);

@@ -60,7 +60,11 @@ impl Blocked {
         let mut blocked = Self::default();
         let mut params = ListParams::default().limit(PAGE_SIZE);
         loop {
-            let page = ctx.call("the list of channels", api.list(&params)).await?;
+            let page = match ctx.call("the list of channels", api.list(&params)).await {
+                // Their definition was deleted, and all of them with it.
+                Err(Error::Gone { .. }) if params.continue_token.is_none() => return Ok(None),
+                page => page?,
+            };
             for channel in &page.items {
                 let asks = |field: &str| channel.data.pointer(field).and_then(Value::as_str);
                 let asks = Asks {

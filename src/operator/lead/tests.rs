@@ -38,6 +38,16 @@ async fn anothers_lease_is_taken_only_when_it_was_not_renewed_for_its_duration()
 }
 
 #[tokio::test]
+async fn a_lease_that_somebody_handed_over_by_force_is_taken_when_its_holder_had_time_to_notice() {
+    let (mut two, start) = (candidate("two"), Instant::now());
+    assert!(!two.may_take(&held_by("one"), start));
+    let handed = held_by("two");
+    assert!(!two.may_take(&handed, start));
+    assert!(!two.may_take(&handed, start + DURATION - Duration::from_millis(1)));
+    assert!(two.may_take(&handed, start + DURATION));
+}
+
+#[tokio::test]
 async fn a_lease_that_changes_hands_counts_it() {
     let taken = candidate("two").record(held_by("one"));
     assert_eq!(taken.holder_identity.as_deref(), Some("two"));

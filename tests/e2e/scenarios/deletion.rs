@@ -7,13 +7,14 @@ use anyhow::{Result, ensure};
 use crate::{
     bed::{Bed, SOON, SYSTEM},
     objects::Objects,
-    scenarios::shop::Shop,
+    pods::{Load, Sink, UNTIL_ROUTED, send},
+    scenarios::shop::{Shop, channel_on, subscription_in},
     status::Object,
 };
 
 /// A deletion with everything up and running needs no bound to pass. Kubernetes deletes a namespace's pods first, and looks
 /// at the rest after half of their grace period.
-const GONE_WITHIN: Duration = Duration::from_secs(120);
+pub(super) const GONE_WITHIN: Duration = Duration::from_secs(120);
 
 pub(crate) async fn a_bus_waits_for_its_channels_however_it_is_deleted(bed: &Bed) -> Result<()> {
     for (namespace, cascade) in [
@@ -49,6 +50,12 @@ pub(crate) async fn a_bus_waits_for_its_channels_however_it_is_deleted(bed: &Bed
 
 pub(crate) async fn a_namespace_goes_with_everything_in_it(bed: &Bed) -> Result<()> {
     let shop = Shop::open(bed, "whole", "").await?;
+    bed.cluster_bus("outside", "memory: {}").await?;
+    bed.apply("{apiVersion: channels.busway.dev/v1alpha1, kind: Channel, metadata: {name: returns, namespace: whole}, spec: {clusterBus: outside}}")
+        .await?;
+    Object("channel", shop.namespace, "returns")
+        .ready(bed)
+        .await?;
     shop.works("before").await?;
     bed.kubectl(&["delete", "namespace", shop.namespace, "--wait=false"])
         .await?;
@@ -57,26 +64,36 @@ pub(crate) async fn a_namespace_goes_with_everything_in_it(bed: &Bed) -> Result<
         .await
 }
 
-pub(crate) async fn channels_on_a_cluster_bus_go_with_their_namespace(bed: &Bed) -> Result<()> {
-    bed.apply("{apiVersion: channels.busway.dev/v1alpha1, kind: ClusterBus, metadata: {name: shared}, spec: {memory: {}}}").await?;
-    bed.mark("clusterbus/shared").await?;
+pub(crate) async fn a_cluster_bus_waits_for_other_teams_channels_and_carries_them(
+    bed: &Bed,
+) -> Result<()> {
+    bed.cluster_bus("shared", "memory: {}").await?;
     let bus = Object("clusterbus", "", "shared");
     for namespace in ["guest-one", "guest-two"] {
         bed.namespace(namespace).await?;
-        bed.apply(&format!(
-            "{{apiVersion: channels.busway.dev/v1alpha1, kind: Channel, metadata: {{name: orders, namespace: {namespace}}}, spec: {{clusterBus: shared}}}}"
-        ))
-        .await?;
+        bed.apply(&channel_on("shared", namespace)).await?;
+    }
+    bed.apply(&subscription_in("guest-two")).await?;
+    let billing = Sink::start(bed, "guest-two", "billing").await?;
+    for namespace in ["guest-one", "guest-two"] {
         Object("channel", namespace, "orders").ready(bed).await?;
     }
+    Object("subscription", "guest-two", "billing")
+        .ready(bed)
+        .await?;
     bus.ready(bed).await?;
-    // Other teams' channels live on it: it waits for them, and serves them.
+    // It waits for them, and carries them.
     bed.kubectl(&["delete", "clusterbus", "shared", "--wait=false"])
         .await?;
     let why = bus
         .until(bed, "DeletionBlocked", "True", "ChannelsRemain")
         .await?;
     println!("    {why}");
+    ensure!(
+        why.contains("guest-one/orders") && why.contains("guest-two/orders"),
+        "it does not name them"
+    );
+    carried(bed, &billing, "still").await?;
     bed.kubectl(&["delete", "namespace", "guest-one", "--wait=false"])
         .await?;
     Object("namespace", "", "guest-one")
@@ -89,15 +106,27 @@ pub(crate) async fn channels_on_a_cluster_bus_go_with_their_namespace(bed: &Bed)
         why.contains("guest-two") && !why.contains("guest-one"),
         "{why}"
     );
-    Object("channel", "guest-two", "orders")
-        .until(bed, "Serviceable", "True", "")
-        .await?;
+    carried(bed, &billing, "yet").await?;
     bed.kubectl(&["delete", "namespace", "guest-two", "--wait=false"])
         .await?;
     Object("namespace", "", "guest-two")
         .gone(bed, GONE_WITHIN)
         .await?;
     bus.gone(bed, SOON).await
+}
+
+/// Messages to Channel `orders` of `guest-two` arrive.
+async fn carried(bed: &Bed, billing: &Sink<'_>, prefix: &str) -> Result<()> {
+    let load = Load {
+        url: "http://orders-channel.guest-two/",
+        prefix,
+        count: 10,
+        rate: 100,
+        persist: UNTIL_ROUTED,
+    };
+    let sent = send(bed, "guest-two", &load).await?;
+    ensure!(sent.accepted == load.count, "{:?}", sent.errors);
+    billing.wait_for(&load.bodies()).await.map(drop)
 }
 
 pub(crate) async fn nothing_is_left_after_uninstall(bed: &Bed) -> Result<()> {

@@ -83,7 +83,8 @@ pub(crate) async fn an_image_that_does_not_exist_is_said_and_mended(bed: &Bed) -
             "{{apiVersion: channels.busway.dev/v1alpha1, kind: Bus, metadata: {{name: memory, namespace: no-image}}, spec: {{memory: {{}}, image: '{image}'}}}}"
         )
     };
-    bed.apply(&with("busway.test/there-is-no-such-image:1"))
+    let (repository, _) = bed.image.rsplit_once(':').context("an image with a tag")?;
+    bed.apply(&with(&format!("{repository}:there-is-no-such-image")))
         .await?;
     until("the status says why", SOON, || async {
         let status = bus.get(bed).await?["status"].clone();

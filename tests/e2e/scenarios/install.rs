@@ -91,7 +91,24 @@ pub(crate) async fn the_rendered_manifests_install_it_too(bed: &Bed) -> Result<(
 }
 
 pub(crate) async fn helm_test_says_that_it_works(bed: &Bed) -> Result<()> {
-    bed.helm(&["test", "busway", "-n", SYSTEM, "--timeout=90s"])
+    let test = ["test", "busway", "-n", SYSTEM, "--timeout=90s"];
+    // One that fails leaves what it made, and keeps no later one from it: the bus waits for its channel.
+    let chart = Bed::root().join("charts/busway");
+    let chart = chart.to_string_lossy();
+    let upgrade = ["upgrade", "busway", &chart, "-n", SYSTEM, "--reuse-values"];
+    bed.helm(&[&upgrade[..], &["--set", "test.timeout=1ms"]].concat())
         .await?;
+    for _ in 0..2 {
+        let said = bed.helm(&test).await.err().context("it passed in 1 ms")?;
+        let said = format!("{said:#}");
+        anyhow::ensure!(said.contains("pod busway-test failed"), "{said}");
+    }
+    bed.helm(&["rollback", "busway", "-n", SYSTEM]).await?;
+    bed.helm(&test).await?;
+    let kinds = "buses,channels,subscriptions,pods,services";
+    let label = "app.kubernetes.io/component=test";
+    let left = ["get", kinds, "-n", SYSTEM, "-l", label, "-o", "name"];
+    let left = bed.kubectl(&left).await?;
+    anyhow::ensure!(left.trim().is_empty(), "left: {left}");
     Ok(())
 }

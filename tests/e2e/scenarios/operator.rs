@@ -6,19 +6,12 @@ use busway_testkit::wait::until;
 use crate::{
     bed::{Bed, SOON, SYSTEM},
     node,
-    scenarios::shop::Shop,
+    scenarios::{lease::holder, shop::Shop},
     status::Object,
 };
 
 /// Buses that are being made when the operator dies.
 const BUSES: usize = 5;
-
-async fn holder(bed: &Bed) -> Result<String> {
-    let lease = Object("lease", SYSTEM, "busway-operator").get(bed).await?;
-    let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
-    ensure!(!holder.is_empty(), "nobody holds the Lease");
-    Ok(holder.to_owned())
-}
 
 pub(crate) async fn one_killed_in_mid_reconcile_leaves_nothing_half_done(bed: &Bed) -> Result<()> {
     let before = until("an operator holds the Lease", SOON, || holder(bed)).await?;
@@ -53,7 +46,7 @@ pub(crate) async fn one_killed_in_mid_reconcile_leaves_nothing_half_done(bed: &B
             .ready(bed)
             .await?;
     }
-    available(bed).await
+    bed.rolled_out().await
 }
 
 pub(crate) async fn one_that_leaves_hands_the_lease_over(bed: &Bed) -> Result<()> {
@@ -73,20 +66,7 @@ pub(crate) async fn one_that_leaves_hands_the_lease_over(bed: &Bed) -> Result<()
     );
     let shop = Shop::open(bed, "handed-over", "").await?;
     shop.works("after").await?;
-    available(bed).await
-}
-
-/// Waits until all replicas are back.
-async fn available(bed: &Bed) -> Result<()> {
-    let rollout = [
-        "-n",
-        SYSTEM,
-        "rollout",
-        "status",
-        "deployment/busway-operator",
-        "--timeout=60s",
-    ];
-    bed.kubectl(&rollout).await.map(drop)
+    bed.rolled_out().await
 }
 
 pub(crate) async fn a_quota_that_refuses_the_pod_is_said(bed: &Bed) -> Result<()> {
@@ -106,33 +86,6 @@ pub(crate) async fn a_quota_that_refuses_the_pod_is_said(bed: &Bed) -> Result<()
     bed.kubectl(&["-n", "quota", "delete", "replicasets", "--all"])
         .await?;
     bus.ready(bed).await
-}
-
-pub(crate) async fn a_namespace_that_a_cluster_bus_does_not_allow_is_refused(
-    bed: &Bed,
-) -> Result<()> {
-    bed.apply("{apiVersion: channels.busway.dev/v1alpha1, kind: ClusterBus, metadata: {name: invited}, spec: {memory: {}, allowedNamespaces: {matchLabels: {invited: 'yes'}}}}").await?;
-    bed.mark("clusterbus/invited").await?;
-    bed.namespace("stranger").await?;
-    bed.apply("{apiVersion: channels.busway.dev/v1alpha1, kind: Channel, metadata: {name: orders, namespace: stranger}, spec: {clusterBus: invited}}").await?;
-    let channel = Object("channel", "stranger", "orders");
-    let why = channel
-        .until(bed, "Accepted", "False", "NamespaceNotAllowed")
-        .await?;
-    println!("    Accepted says: {why}");
-    bed.kubectl(&["label", "namespace", "stranger", "invited=yes"])
-        .await?;
-    channel.ready(bed).await?;
-    // Uninvited again, it goes on and says so.
-    bed.kubectl(&["label", "namespace", "stranger", "invited-"])
-        .await?;
-    channel
-        .until(bed, "Accepted", "False", "NamespaceNotAllowed")
-        .await?;
-    channel
-        .until(bed, "Serviceable", "True", "")
-        .await
-        .map(drop)
 }
 
 pub(crate) async fn a_drain_leaves_a_dispatcher_that_serves(bed: &Bed) -> Result<()> {

@@ -34,7 +34,7 @@ const UNSEEN: &[(&str, &str)] = &[
     ),
     (
         "operator: get endpointslices.discovery.k8s.io",
-        "held to be granted to dispatchers",
+        "the version before grants it to dispatchers, and may be installed again",
     ),
 ];
 

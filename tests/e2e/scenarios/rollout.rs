@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A sender's longest wait for an answer. Twenty times what an answer takes on a busy machine, and what a person notices.
-const STALL: u64 = 1000;
+pub(super) const STALL: u64 = 1000;
 
 pub(crate) async fn a_restart_of_one_replica_fails_no_send(bed: &Bed) -> Result<()> {
     restart(&Shop::open(bed, "rollout-one", "replicas: 1").await?).await

@@ -15,31 +15,54 @@ pub(crate) struct Shop<'a> {
     pub(crate) billing: Sink<'a>,
 }
 
+/// A Channel `orders` on a ClusterBus.
+pub(crate) fn channel_on(cluster_bus: &str, namespace: &str) -> String {
+    format!(
+        "{{apiVersion: channels.busway.dev/v1alpha1, kind: Channel, metadata: {{name: orders, namespace: {namespace}}}, spec: {{clusterBus: {cluster_bus}}}}}"
+    )
+}
+
+/// A Subscription `billing` to Channel `orders`, for a subscriber of that name.
+pub(crate) fn subscription_in(namespace: &str) -> String {
+    format!(
+        "{{apiVersion: channels.busway.dev/v1alpha1, kind: Subscription, metadata: {{name: billing, namespace: {namespace}}}, spec: {{channel: orders, subscriber: billing}}}}"
+    )
+}
+
 impl<'a> Shop<'a> {
     /// Opens one. `bus` is more of the Bus's spec, in YAML's flow form: `replicas: 2`.
     pub(crate) async fn open(bed: &'a Bed, namespace: &'static str, bus: &str) -> Result<Self> {
         bed.namespace(namespace).await?;
-        let more = if bus.is_empty() {
-            String::new()
-        } else {
-            format!(", {bus}")
-        };
-        bed.apply(&format!(
-            "{{apiVersion: channels.busway.dev/v1alpha1, kind: Bus, metadata: {{name: memory, namespace: {namespace}}}, spec: {{memory: {{}}{more}}}}}\n\
-             ---\n\
-             {{apiVersion: channels.busway.dev/v1alpha1, kind: Channel, metadata: {{name: orders, namespace: {namespace}}}, spec: {{bus: memory}}}}\n\
-             ---\n\
-             {{apiVersion: channels.busway.dev/v1alpha1, kind: Subscription, metadata: {{name: billing, namespace: {namespace}}}, spec: {{channel: orders, subscriber: billing}}}}\n"
-        ))
-        .await?;
         let billing = Sink::start(bed, namespace, "billing").await?;
         let shop = Self {
             bed,
             namespace,
             billing,
         };
+        shop.fill(bus).await?;
         shop.ready().await?;
         Ok(shop)
+    }
+
+    /// Makes the bus, the channel and the subscription.
+    pub(crate) async fn fill(&self, bus: &str) -> Result<()> {
+        let namespace = self.namespace;
+        let more = if bus.is_empty() {
+            String::new()
+        } else {
+            format!(", {bus}")
+        };
+        let subscription = subscription_in(namespace);
+        self.bed
+            .apply(&format!(
+                "{{apiVersion: channels.busway.dev/v1alpha1, kind: Bus, metadata: {{name: memory, namespace: {namespace}}}, spec: {{memory: {{}}{more}}}}}\n\
+                 ---\n\
+                 {{apiVersion: channels.busway.dev/v1alpha1, kind: Channel, metadata: {{name: orders, namespace: {namespace}}}, spec: {{bus: memory}}}}\n\
+                 ---\n\
+                 {subscription}\n"
+            ))
+            .await
+            .map(drop)
     }
 
     pub(crate) const fn bus(&self) -> Object<'static> {

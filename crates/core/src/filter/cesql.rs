@@ -1,9 +1,10 @@
 //! CloudEvents SQL Expression Language 1.0:
 //! <https://github.com/cloudevents/spec/blob/cesql/v1.0.0/cesql/spec.md>; paragraphs are of it.
 //!
-//! The whole language, with every case of its conformance kit (`tests/cesql.rs`). Where kit and
-//! text leave it open: attributes are Strings, for their type does not survive binary mode;
-//! arithmetic that leaves 32 bits is a MathError; characters are counted, not bytes.
+//! The whole language, with every case of its conformance kit (`tests/cesql.rs`). Where text and
+//! kit leave it open: attributes are Strings, for their type does not survive binary mode;
+//! arithmetic that leaves 32 bits is a MathError. Where the Go implementation does otherwise than
+//! the text: AND, OR and XOR in a row go from left to right, and characters are counted, not bytes.
 
 mod evaluate;
 mod functions;
@@ -75,9 +76,8 @@ impl Expression {
         match expression.root.gives() {
             None | Some(Type::Boolean) => Ok(expression),
             Some(other) => {
-                let position = Position::of(source, 0);
                 let problem = Problem::NotBoolean(other);
-                Err(InvalidExpression::new(position, problem))
+                Err(InvalidExpression::new(Position::START, problem))
             }
         }
     }

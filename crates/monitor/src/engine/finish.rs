@@ -25,7 +25,10 @@ impl Engine {
         } = ended;
         self.queue.done(&key);
         match (outcome, job) {
-            (Outcome::Hook(Ok(())), Job::Hook(call)) => self.succeeded(&key, &call, generation),
+            (Outcome::Hook(Ok(())), Job::Hook(call)) => {
+                tracing::debug!(?key, action = call.action(), generation, "hook done");
+                self.succeeded(&key, &call, generation);
+            }
             (Outcome::Hook(Err(error)), Job::Hook(call)) => {
                 self.failed(&key, call, generation, error)
             }

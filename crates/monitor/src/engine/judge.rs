@@ -131,10 +131,15 @@ impl Engine {
             let message = format!("there is no bus {}", self.given.bus_ref);
             return Some(Problem::new(Reason::BusNotFound, message));
         }
+        self.not_allowed(channel)
+    }
+
+    /// Why the namespace of a channel may not have one on this bus.
+    pub(super) fn not_allowed(&self, channel: &Channel) -> Option<Problem> {
         let allowed = self.world.bus.view.as_ref()?.allowed.as_ref()?;
         let namespace = channel.namespace().unwrap_or_default();
-        let labels = self.world.namespaces.get(&namespace);
-        if labels.is_some_and(|labels| allowed.matches(labels)) {
+        let seen = self.world.namespaces.get(&namespace);
+        if seen.is_some_and(|seen| allowed.matches(&seen.labels)) {
             return None;
         }
         let message = format!(
@@ -142,22 +147,6 @@ impl Engine {
             self.given.bus_ref
         );
         Some(Problem::new(Reason::NamespaceNotAllowed, message))
-    }
-
-    /// How long a channel that is no longer allowed here goes on accepting: zero when it may not any more. Counted
-    /// from when that was said of it.
-    pub(crate) fn revoked_in(&self, channel: &Channel) -> Option<Duration> {
-        let grace = self.world.bus.view.as_ref()?.revoke_grace?;
-        self.admission(channel)?;
-        let refused = find(observed_of_channel(channel), ConditionType::Accepted)
-            .filter(|c| c.reason == Reason::NamespaceNotAllowed.as_str())?;
-        let at = refused.last_transition_time.0.checked_add(grace).ok()?;
-        let now = crate::health::time(self.given.options.clock.now())?.0;
-        Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
-    }
-
-    pub(crate) fn is_revoked(&self, channel: &Channel) -> bool {
-        self.revoked_in(channel).is_some_and(|left| left.is_zero())
     }
 
     /// Whether hooks of channels may run: this process's `sync_bus` has succeeded once.
@@ -222,14 +211,15 @@ impl Engine {
         {
             return true;
         }
-        self.profile.scope == Scope::Shared
-            && s.object
-                .as_ref()
-                .and_then(|o| o.status.as_ref())
-                .is_some_and(|status| {
-                    status.resolved_parameters.is_some()
-                        || is_true(&status.conditions, ConditionType::Provisioned)
-                })
+        let (Scope::Shared, Some(object)) = (self.profile.scope, &s.object) else {
+            return false;
+        };
+        // The people of its namespace may have written it.
+        !self.is_refused(object)
+            && object.status.as_ref().is_some_and(|status| {
+                status.resolved_parameters.is_some()
+                    || is_true(&status.conditions, ConditionType::Provisioned)
+            })
     }
 
     /// The channel of a subscription, when it is alive and of this bus.
@@ -295,16 +285,17 @@ impl Engine {
     }
 
     fn rules<'a>(&self, namespace: &'a str, reach: Reach) -> RulesOf<'a> {
+        let status = self.world.bus.object.as_ref().and_then(|b| b.status());
         let service = match &self.given.bus_ref {
             BusRef::Namespaced { namespace, name } => {
-                format!(
-                    "{name}-bus.{namespace}.svc.{}",
-                    self.given.options.cluster_domain
-                )
+                // Long names and such with dots have another; without an operator there is none.
+                let service = status.and_then(|s| s.service.clone());
+                let service = service.unwrap_or_else(|| format!("{name}-bus"));
+                let domain = &self.given.options.cluster_domain;
+                format!("{service}.{namespace}.svc.{domain}")
             }
             // Where the operator runs is not known here; the bus's own status tells.
             BusRef::Cluster { .. } => {
-                let status = self.world.bus.object.as_ref().and_then(|b| b.status());
                 let url = status
                     .and_then(|s| s.address.as_ref())
                     .map(|a| a.url.as_str());

@@ -20,7 +20,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// that does not.
 const LOADED_WITHIN: Duration = Duration::from_secs(1);
 /// Statuses of things that change together are written together.
-const GATHER: Duration = Duration::from_millis(20);
+pub(super) const GATHER: Duration = Duration::from_millis(20);
 
 /// What is to be done for a key.
 #[derive(Debug, PartialEq)]
@@ -41,6 +41,7 @@ impl Engine {
             Key::Bus => self.bus_step(),
             Key::Channel(r) => {
                 self.mind_stopping_channel(r, now);
+                self.mind_admission(r, now);
                 self.mind_revocation(r, now);
                 self.channel_step(r, now)
             }
@@ -175,8 +176,7 @@ impl Engine {
         if self.standing_of_channel(object) != Standing::Ours || !self.bus_is_synced() {
             return Step::Nothing;
         }
-        let started = s.common.backing.is_some() || self.is_provisioned(s);
-        if !started && self.admission(object).is_some() {
+        if self.is_refused(object) {
             return Step::Nothing;
         }
         let Some(parameters) = self.working_parameters(s) else {

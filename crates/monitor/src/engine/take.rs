@@ -121,23 +121,31 @@ impl Engine {
             Item::Channel(r, change) => self.take_channel(r, change),
             Item::Subscription(r, change) => self.take_subscription(r, change),
             Item::Namespace(name, change) => {
-                let labels = match change {
-                    Change::Applied(labels) => Some(labels),
+                let seen = match change {
+                    Change::Applied(seen) => Some(seen),
                     Change::Gone | Change::Undecodable { .. } => None,
                 };
-                let old = match labels {
-                    Some(labels) => {
-                        self.world.namespaces.insert(name.clone(), labels.clone()) == Some(labels)
+                let old = match seen {
+                    Some(seen) => {
+                        self.world.namespaces.insert(name.clone(), seen.clone()) == Some(seen)
                     }
                     None => self.world.namespaces.remove(&name).is_none(),
                 };
                 if !old {
-                    let inside = self.world.channels.keys().filter(|c| c.namespace() == name);
-                    let inside: Vec<_> = inside.cloned().map(Key::Channel).collect();
-                    self.dirty.extend(inside);
+                    self.mark_inside(&name);
                 }
             }
         }
+    }
+
+    fn mark_inside(&mut self, namespace: &str) {
+        let inside = self
+            .world
+            .channels
+            .keys()
+            .filter(|c| c.namespace() == namespace);
+        let inside: Vec<_> = inside.cloned().map(Key::Channel).collect();
+        self.dirty.extend(inside);
     }
 
     fn take_bus(&mut self, r: BusRef, change: Change<AnyBus>) {
@@ -171,6 +179,12 @@ impl Engine {
             return;
         }
         self.mark(Key::Bus);
+        if let Change::Applied(bus) = &change {
+            let admitted = bus.status().map_or(&[][..], |s| &s.namespaces);
+            for namespace in self.take_admitted(admitted) {
+                self.mark_inside(&namespace);
+            }
+        }
         let state = &mut self.world.bus;
         match change {
             Change::Gone => {

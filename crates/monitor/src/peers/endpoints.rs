@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use url::Url;
 
 use super::{Peer, Peers, PeersError, Readiness};
+use crate::source::kube::WATCH_SECONDS;
 
 /// The name of a dispatcher's admin port in its Service.
 pub const ADMIN_PORT: &str = "admin";
@@ -33,7 +34,9 @@ impl EndpointPeers {
     #[must_use]
     pub fn start(client: Client, namespace: &str, service: &str, myself: Option<String>) -> Self {
         let (slices, writer) = reflector::store();
-        let config = watcher::Config::default().labels(&format!("{SERVICE_LABEL}={service}"));
+        let config = watcher::Config::default()
+            .labels(&format!("{SERVICE_LABEL}={service}"))
+            .timeout(WATCH_SECONDS);
         let events = watcher(Api::<EndpointSlice>::namespaced(client, namespace), config)
             .default_backoff()
             .reflect(writer);

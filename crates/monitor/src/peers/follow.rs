@@ -9,14 +9,18 @@ use std::{
 
 use busway_core::Uid;
 use futures::future::join_all;
-use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     LoadedPage, Peer, Peers, Readiness,
     ask::{self, Said},
 };
-use crate::replicas::Replicas;
+use crate::{replicas::Replicas, trouble::Trouble};
 
 /// How often each replica is asked: what Ready may lag behind the slowest of them.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -57,9 +61,9 @@ enum Standing {
     /// Not asked yet: nothing may be taken for granted.
     #[default]
     New,
-    /// It is ready, and this is what it has.
+    /// It is ready, and this is what it has, or had when it last answered.
     Ready,
-    /// It is not, or does not answer: it does not count.
+    /// It is not, or where only it could tell, it does not answer: it does not count.
     Away,
 }
 
@@ -196,6 +200,12 @@ impl Shared {
         let before = replica.standing;
         match said {
             Some(Said::Loaded(page)) => return replica.take(page),
+            // It takes messages, whatever keeps its answer from coming: what it is not known to have, it lacks.
+            None if peer.readiness == Readiness::Ready => {
+                if before == Standing::Away {
+                    replica.standing = Standing::New;
+                }
+            }
             Some(Said::NotReady) | None => replica.standing = Standing::Away,
         }
         if before == replica.standing {
@@ -255,27 +265,39 @@ impl Replica {
 async fn follow(peers: Arc<dyn Peers>, shared: Arc<Shared>, shutdown: CancellationToken) {
     let mut rounds = tokio::time::interval(ASK_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut trouble = Trouble::default();
     let work = async {
         loop {
             rounds.tick().await;
-            round(peers.as_ref(), &shared).await;
+            round(peers.as_ref(), &shared, &mut trouble).await;
         }
     };
     shutdown.run_until_cancelled(work).await;
 }
 
-async fn round(peers: &dyn Peers, shared: &Shared) {
-    let mut list = match tokio::time::timeout(ask::TIMEOUT, peers.peers()).await {
-        Ok(Ok(list)) => list,
-        Ok(Err(error)) => return tracing::warn!(%error, "the last list of replicas counts on"),
-        Err(_) => return tracing::warn!("no list of replicas in time: the last one counts on"),
+async fn round(peers: &dyn Peers, shared: &Shared, trouble: &mut Trouble) {
+    let listed = match tokio::time::timeout(ask::TIMEOUT, peers.peers()).await {
+        Ok(listed) => listed.map_err(|error| error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
+    };
+    let now = Instant::now();
+    let mut list = match listed {
+        Ok(list) => list,
+        Err(error) => {
+            if trouble.is_news(&error, now) {
+                tracing::warn!(error, "the last list of replicas counts on");
+            }
+            return;
+        }
     };
     if list.len() > MAX_PEERS {
-        tracing::error!(
-            "{} replicas: those past {MAX_PEERS} are left out",
-            list.len()
-        );
+        let what = format!("{} replicas", list.len());
+        if trouble.is_news(&what, now) {
+            tracing::error!("{what}: those past {MAX_PEERS} are left out");
+        }
         list.truncate(MAX_PEERS);
+    } else {
+        trouble.is_over();
     }
     let listed = shared.list(&list);
     let asked = join_all(list.iter().map(|peer| ask_one(peer, shared))).await;

@@ -192,6 +192,57 @@ async fn a_replica_that_goes_away_does_not_count_and_counts_again_when_it_is_bac
     peers.close().await;
 }
 
+/// As EndpointSlices list it.
+struct Listed(String, Mutex<Readiness>);
+
+#[async_trait]
+impl Peers for Listed {
+    async fn peers(&self) -> Result<Vec<Peer>, PeersError> {
+        Ok(vec![Peer {
+            name: "pod".to_owned(),
+            url: Url::parse(&self.0).unwrap(),
+            readiness: *self.1.lock().unwrap(),
+        }])
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_is_listed_as_ready_and_does_not_answer_lacks_what_it_is_not_known_to_have()
+{
+    let one = Replica::start().await;
+    one.say("one", 1, true, &[("a", 1)], &[]);
+    let listed = Arc::new(Listed(one.url.clone(), Mutex::new(Readiness::Ready)));
+    let peers = FollowedPeers::start(Arc::clone(&listed) as Arc<dyn Peers>);
+    without(&peers, "a", 1, 0).await;
+    // Away and silent, and then listed as ready all the same.
+    drop(one);
+    *listed.1.lock().unwrap() = Readiness::NotReady;
+    without(&peers, "b", 1, 0).await;
+    *listed.1.lock().unwrap() = Readiness::Ready;
+    without(&peers, "b", 1, 1).await;
+    assert!(peers.any_serves(&Uid::new("a")), "it may still");
+    peers.close().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_falls_silent_still_has_what_it_had() {
+    let one = Replica::start().await;
+    one.say("one", 1, true, &[("a", 1)], &[]);
+    let listed = Listed(one.url.clone(), Mutex::new(Readiness::Ready));
+    let peers = FollowedPeers::start(Arc::new(listed));
+    without(&peers, "a", 1, 0).await;
+    drop(one);
+    let mut changed = peers.changed();
+    changed.mark_unchanged();
+    // Several questions that nobody answers change nothing.
+    let quiet = tokio::time::timeout(Duration::from_secs(2), changed.changed()).await;
+    assert!(quiet.is_err(), "{peers:?}");
+    assert!(peers.without(&Uid::new("a"), 1).is_empty());
+    assert_eq!(peers.without(&Uid::new("a"), 2), ["pod"]);
+    assert_eq!(peers.without(&Uid::new("b"), 1), ["pod"]);
+    peers.close().await;
+}
+
 #[tokio::test]
 async fn an_answer_that_is_no_page_makes_a_replica_not_count() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

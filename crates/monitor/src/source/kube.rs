@@ -41,6 +41,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const STATUS_TRIES: usize = 4;
 /// Objects a page of the first list: client-go's, small enough that a page is decoded without a pause.
 const PAGE_SIZE: u32 = 500;
+/// Seconds until a watch is asked for anew. A connection that died unnoticed, as at a load balancer that forgot it, says
+/// nothing any more: 5 s later it is given up. client-go takes as long by its pings; kube's own 290 s are a long time
+/// for an edit without effect, and a renewal is answered from the API server's memory.
+pub(crate) const WATCH_SECONDS: u32 = 40;
 
 /// Which objects are watched: what the process may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,7 +252,10 @@ where
     K: Resource + Clone + fmt::Debug + DeserializeOwned + Send + 'static,
 {
     // Pages and not a streaming list: Kubernetes 1.33 has that switched off.
-    watcher(api, watcher::Config::default().page_size(PAGE_SIZE))
+    let config = watcher::Config::default()
+        .page_size(PAGE_SIZE)
+        .timeout(WATCH_SECONDS);
+    watcher(api, config)
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
         .boxed()

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::names::fitted;
+use crate::{names::fitted, trouble::Trouble};
 
 /// How long a Lease holds after its last renewal.
 const DURATION: Duration = Duration::from_secs(15);
@@ -88,6 +88,7 @@ pub(super) fn elect(
         leads,
         observed: None,
         renewed: None,
+        trouble: Trouble::default(),
     };
     (receiver, tokio::spawn(candidate.run(shutdown)))
 }
@@ -99,6 +100,7 @@ struct Candidate {
     observed: Option<Observed>,
     /// When the last renewal that succeeded was begun.
     renewed: Option<Instant>,
+    trouble: Trouble,
 }
 
 /// Another's record, and since when it is the same.
@@ -122,19 +124,23 @@ impl Candidate {
             let Some(tried) = tried else { break };
             let next = match tried {
                 Ok(Ok(true)) => {
+                    self.trouble.is_over();
                     self.renewed = Some(begun);
+                    // What somebody else held is over.
+                    self.observed = None;
                     RENEW_EVERY
                 }
                 Ok(Ok(false)) => {
+                    self.trouble.is_over();
                     self.renewed = None;
                     RETRY_EVERY
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(lease = self.options.name, %error, "the Lease could not be read or written");
+                    self.tell(&error.to_string());
                     RETRY_EVERY
                 }
                 Err(_) => {
-                    tracing::warn!(lease = self.options.name, "no answer about the Lease");
+                    self.tell("no answer");
                     RETRY_EVERY
                 }
             };
@@ -156,6 +162,13 @@ impl Candidate {
                     "the Lease was not given back in time"
                 ),
             }
+        }
+    }
+
+    fn tell(&mut self, error: &str) {
+        if self.trouble.is_news(error, Instant::now()) {
+            let lease = &self.options.name;
+            tracing::warn!(lease, error, "the Lease could not be read or written");
         }
     }
 
@@ -231,8 +244,10 @@ impl Candidate {
 
     fn may_take(&mut self, spec: &LeaseSpec, now: Instant) -> bool {
         let holder = spec.holder_identity.as_deref().unwrap_or_default();
-        if holder.is_empty() || holder == self.options.identity {
-            self.observed = None;
+        // One that saw another hold it did not write its own name there: somebody's hand did, and the other has to find
+        // out first. A process that was started again finds its own at the first look.
+        let mine = holder == self.options.identity && self.observed.is_none();
+        if holder.is_empty() || mine {
             return true;
         }
         let observed = match self.observed.take() {

@@ -64,6 +64,7 @@ impl Ownership {
     fn field(self, kind: Kind, field: &str) -> bool {
         match (kind, field) {
             (Kind::Bus | Kind::ClusterBus, "observedGeneration" | "address")
+            | (Kind::ClusterBus, "namespaces")
             | (Kind::Channel, "addresses") => self.operator(),
             (Kind::Channel | Kind::Subscription, "resolvedParameters") => self.hooks(),
             (Kind::Channel, "observedGeneration" | "subscriptions")

@@ -44,6 +44,10 @@ impl Engine {
             Said::yes(ConditionType::Serviceable, Reason::Reachable, ""),
             generation,
         );
+        let admitted = self.admitted_in_use();
+        if !admitted.is_empty() {
+            words.field("namespaces", json!(admitted));
+        }
         if let Some(receiver) = self.given.options.receiver {
             words.field("address", json!({ "url": format!("http://{receiver}") }));
         }

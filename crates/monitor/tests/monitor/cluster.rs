@@ -34,6 +34,10 @@ struct State {
     namespaces: BTreeMap<String, Value>,
     version: u64,
     uids: u64,
+    /// Whether an operator writes too.
+    operator: bool,
+    /// When objects are made.
+    made: Option<&'static str>,
     watchers: Vec<(String, mpsc::UnboundedSender<Told>)>,
     writes: Vec<(ObjectKey, String, Value)>,
     notes: Vec<Note>,
@@ -113,7 +117,10 @@ impl Cluster {
             }
             None => {
                 state.uids += 1;
-                let mut meta = json!({"uid": format!("uid-{}", state.uids), "generation": 1});
+                let mut meta = json!({
+                    "uid": format!("uid-{}", state.uids), "generation": 1,
+                    "creationTimestamp": state.made.unwrap_or("2020-01-01T00:00:00Z"),
+                });
                 match name.split_once('/') {
                     Some((namespace, name)) => {
                         meta["namespace"] = json!(namespace);
@@ -130,14 +137,29 @@ impl Cluster {
         put(&mut state, id, object, version);
     }
 
+    /// There is an operator.
+    pub(crate) fn has_operator(&self) {
+        self.lock().operator = true;
+    }
+
+    /// Objects are made at that time from now on.
+    pub(crate) fn makes_at(&self, time: &'static str) {
+        self.lock().made = Some(time);
+    }
+
     /// Somebody else takes the whole status away.
     pub(crate) fn wipe_status(&self, kind: &str, name: &str) {
+        self.write_status(kind, name, Value::Null);
+    }
+
+    /// Somebody else writes the whole status.
+    pub(crate) fn write_status(&self, kind: &str, name: &str, status: Value) {
         let mut state = self.lock();
         state.version += 1;
         let version = state.version;
         let id = (kind.to_owned(), name.to_owned());
         let mut object = state.objects.get(&id).unwrap().clone();
-        object["status"] = Value::Null;
+        object["status"] = status;
         put(&mut state, id, object, version);
     }
 
@@ -380,7 +402,14 @@ impl Source for Cluster {
             state
                 .writes
                 .push((object.clone(), manager.to_owned(), status.clone()));
-            // Of one manager: what it does not say any more is gone.
+            // Of one manager: what it does not say any more is gone; but for what only an operator writes.
+            let mut status = status;
+            if let (Some(ours), Some(theirs)) =
+                (status.as_object_mut(), stored["status"].get("namespaces"))
+                && state.operator
+            {
+                ours.entry("namespaces").or_insert_with(|| theirs.clone());
+            }
             stored["status"] = status;
             put(state, id, stored, version);
             Ok(())

@@ -11,6 +11,7 @@ use k8s_openapi::{
 
 use super::Plan;
 use crate::operator::{
+    args::Scope,
     bus::{AnyBus, BusKind},
     children::{Child, ChildKind},
     error::Error,
@@ -40,13 +41,13 @@ pub(super) fn role<K: AnyBus>(plan: &Plan<'_, K>) -> Role {
                 api_groups: Some(vec!["coordination.k8s.io".to_owned()]),
                 resources: Some(vec!["leases".to_owned()]),
                 resource_names: Some(leases.collect()),
-                verbs: words(&["get", "update", "patch"]),
+                verbs: words(&["get", "update"]),
                 ..PolicyRule::default()
             },
             PolicyRule {
                 api_groups: Some(vec!["discovery.k8s.io".to_owned()]),
                 resources: Some(vec!["endpointslices".to_owned()]),
-                verbs: words(&["get", "list", "watch"]),
+                verbs: words(&["list", "watch"]),
                 ..PolicyRule::default()
             },
         ]),
@@ -62,9 +63,14 @@ pub(super) fn role_binding<K: AnyBus>(plan: &Plan<'_, K>) -> RoleBinding {
     }
 }
 
-/// To the ClusterRole of all dispatchers: in the namespace of a Bus, everywhere for a ClusterBus.
+/// To the role of all dispatchers: in the namespace of a Bus, everywhere for a ClusterBus. An operator of some namespaces
+/// has a Role of that name in each.
 pub(super) fn channels_binding<K: AnyBus>(plan: &Plan<'_, K>) -> Result<Child, Error> {
-    let role_ref = refer("ClusterRole", plan.settings.dispatcher_role.clone());
+    let kind = match plan.settings.scope {
+        Scope::All => "ClusterRole",
+        Scope::Namespaces(_) => "Role",
+    };
+    let role_ref = refer(kind, plan.settings.dispatcher_role.clone());
     let (names, subjects) = (plan.place.names(), Some(subjects(plan)));
     match plan.place.kind {
         BusKind::Bus => Child::new(

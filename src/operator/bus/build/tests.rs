@@ -8,6 +8,7 @@ use k8s_openapi::api::{
 use serde_json::{Value, json};
 
 use super::{fixtures::*, *};
+use crate::operator::args::Scope;
 
 fn build<K: AnyBus>(bus: &K) -> Vec<Child> {
     let settings = settings();
@@ -147,6 +148,25 @@ fn labels_that_select_pods_cannot_be_taken_over() {
         "11111111-2222-3333-4444-555555555555"
     );
     assert_eq!(labels["team"], "shop");
+}
+
+#[test]
+fn a_dispatcher_is_bound_to_a_role_of_its_namespace_where_the_operator_has_no_cluster() {
+    let bus = bus(memory());
+    for (scope, kind) in [
+        (Scope::All, "ClusterRole"),
+        (Scope::Namespaces(vec!["shop".to_owned()]), "Role"),
+    ] {
+        let settings = Settings {
+            scope,
+            ..settings()
+        };
+        let children = all(&bus, &bus.place(&settings), &Found::default(), &settings).unwrap();
+        let name = "fast-bus-dispatcher-channels";
+        let binding = manifest(&children, ChildKind::RoleBinding, name);
+        assert_eq!(binding["roleRef"]["kind"], kind);
+        assert_eq!(binding["roleRef"]["name"], "busway-dispatcher");
+    }
 }
 
 #[test]

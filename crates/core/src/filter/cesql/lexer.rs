@@ -26,6 +26,7 @@ pub(super) enum Token<'s> {
 #[derive(Clone, Debug)]
 pub(super) struct Lexeme<'s> {
     pub(super) token: Token<'s>,
+    pub(super) at: Position,
     pub(super) start: usize,
     pub(super) end: usize,
 }
@@ -33,18 +34,23 @@ pub(super) struct Lexeme<'s> {
 /// All tokens, the last of them [`Token::End`].
 pub(super) fn tokens(source: &str) -> Result<Vec<Lexeme<'_>>, InvalidExpression> {
     let mut tokens = Vec::new();
-    let mut rest = source;
+    let (mut rest, mut at) = (source, Position::START);
     loop {
-        rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
-        let start = source.len() - rest.len();
-        let (token, after) = next(rest)
-            .map_err(|problem| InvalidExpression::new(Position::of(source, start), problem))?;
+        let begun = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        at = at.after(before(rest, begun));
+        let (token, after) = next(begun).map_err(|problem| InvalidExpression::new(at, problem))?;
         let is_last = token == Token::End;
-        let end = source.len() - after.len();
-        tokens.push(Lexeme { token, start, end });
+        let (start, end) = (source.len() - begun.len(), source.len() - after.len());
+        tokens.push(Lexeme {
+            token,
+            at,
+            start,
+            end,
+        });
         if is_last {
             return Ok(tokens);
         }
+        at = at.after(before(begun, after));
         rest = after;
     }
 }
@@ -52,10 +58,8 @@ pub(super) fn tokens(source: &str) -> Result<Vec<Lexeme<'_>>, InvalidExpression>
 /// The first token, and what comes after it.
 fn next(rest: &str) -> Result<(Token<'_>, &str), Problem> {
     let after_word = rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
-    if let Some(word) = rest
-        .strip_suffix(after_word)
-        .filter(|word| !word.is_empty())
-    {
+    let word = before(rest, after_word);
+    if !word.is_empty() {
         return Ok((Token::Word(word), after_word));
     }
     match rest.chars().next() {
@@ -66,6 +70,12 @@ fn next(rest: &str) -> Result<(Token<'_>, &str), Problem> {
             .find_map(|symbol| Some((Token::Symbol(symbol), rest.strip_prefix(symbol)?)))
             .ok_or(Problem::Character(other)),
     }
+}
+
+/// What of a text comes before its end.
+fn before<'s>(text: &'s str, end: &str) -> &'s str {
+    let length = text.len().saturating_sub(end.len());
+    text.get(..length).unwrap_or_default()
 }
 
 /// A backslash keeps the next character from ending the text, and goes away only before a quote:

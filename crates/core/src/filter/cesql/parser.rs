@@ -23,11 +23,9 @@ const KEYWORDS: [&str; 9] = [
 
 pub(super) fn parse(source: &str) -> Parsed<Node> {
     if source.chars().count() > MAX_LENGTH {
-        let position = Position::of(source, 0);
-        return Err(InvalidExpression::new(position, Problem::TooLong));
+        return Err(InvalidExpression::new(Position::START, Problem::TooLong));
     }
     let mut parser = Parser {
-        source,
         tokens: tokens(source)?,
         next: 0,
         nesting: 0,
@@ -40,7 +38,6 @@ pub(super) fn parse(source: &str) -> Parsed<Node> {
 }
 
 struct Parser<'s> {
-    source: &'s str,
     tokens: Vec<Lexeme<'s>>,
     next: usize,
     nesting: usize,
@@ -268,8 +265,8 @@ impl<'s> Parser<'s> {
     }
 
     fn position(&self) -> Position {
-        let start = self.lexeme(0).map_or(self.source.len(), |it| it.start);
-        Position::of(self.source, start)
+        // The end is never passed.
+        self.lexeme(0).map_or(Position::START, |it| it.at)
     }
 
     /// Goes on to the next token; where this one was.

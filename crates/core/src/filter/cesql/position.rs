@@ -10,16 +10,20 @@ pub struct Position {
 }
 
 impl Position {
-    /// Of a byte of the expression.
-    pub(super) fn of(source: &str, at: usize) -> Self {
-        let before = source.get(..at).unwrap_or(source);
-        let line = before.matches('\n').count();
-        let column = before.chars().rev().take_while(|c| *c != '\n').count();
-        let from_one = |n: usize| u32::try_from(n).map_or(u32::MAX, |n| n.saturating_add(1));
-        Self {
-            line: from_one(line),
-            column: from_one(column),
-        }
+    pub(super) const START: Self = Self { line: 1, column: 1 };
+
+    /// Behind a text that begins here.
+    pub(super) fn after(self, text: &str) -> Self {
+        text.chars().fold(self, |at, character| match character {
+            '\n' => Self {
+                line: at.line.saturating_add(1),
+                column: 1,
+            },
+            _ => Self {
+                column: at.column.saturating_add(1),
+                ..at
+            },
+        })
     }
 }
 

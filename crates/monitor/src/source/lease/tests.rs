@@ -16,6 +16,7 @@ fn candidate(identity: &str) -> Candidate {
         leads: watch::channel(false).0,
         observed: None,
         renewed: None,
+        trouble: Trouble::default(),
     }
 }
 
@@ -34,6 +35,19 @@ async fn anothers_lease_is_taken_only_when_its_record_stood_still_on_our_clock()
     assert!(!us.may_take(&theirs, Instant::now()), "it was renewed");
     tokio::time::advance(DURATION).await;
     assert!(us.may_take(&theirs, Instant::now()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_somebody_handed_over_by_force_is_taken_when_its_holder_had_time_to_notice() {
+    let (mut us, handed) = (candidate("us"), candidate("us").record(None));
+    assert!(!us.may_take(&candidate("them").record(None), Instant::now()));
+    assert!(!us.may_take(&handed, Instant::now()));
+    tokio::time::advance(DURATION - Duration::from_millis(1)).await;
+    assert!(!us.may_take(&handed, Instant::now()));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert!(us.may_take(&handed, Instant::now()));
+    // A process that was started again finds its own.
+    assert!(candidate("us").may_take(&handed, Instant::now()));
 }
 
 #[tokio::test]
