@@ -231,6 +231,18 @@ async fn uninstall_of_some_namespaces_lets_others_be_and_trusts_no_clock() {
     // By its clock the Lease is from long ago, and somebody renews it.
     let old = lease(mine.name(), "1999-01-01T00:00:00.000000Z");
     control.apply_yaml(&old).await.unwrap();
+    // Another product's operator.
+    let others = json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": "others",
+            "namespace": SYSTEM,
+            "labels": { "app.kubernetes.io/component": "operator" },
+        },
+        "spec": { "holderIdentity": "other", "leaseDurationSeconds": 3 },
+    });
+    control.apply_yaml(&others.to_string()).await.unwrap();
     let renewed = again_and_again(&control, |turn| {
         let time = format!(
             "1999-01-01T00:{:02}:{:02}.000000Z",
@@ -242,6 +254,7 @@ async fn uninstall_of_some_namespaces_lets_others_be_and_trusts_no_clock() {
             "patch",
             "lease",
             "of-the-team",
+            "others",
             "-n",
             SYSTEM,
             "--type=merge",
