@@ -43,7 +43,7 @@ pub struct UninstallArgs {
 
     /// How long all of it may take. Subscriptions may take the operator's bound for deletions (10m), and Channels as long
     /// again.
-    #[arg(long, value_name = "DURATION", default_value = "25m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "25m", value_parser = busway_api::text::parse_duration)]
     pub timeout: Duration,
 }
 
@@ -168,12 +168,4 @@ fn say(line: impl AsRef<str>) {
 fn write_out(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// `15m`, `1h30m`, `PT10M`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration = text
-        .parse()
-        .map_err(|error: jiff::Error| error.to_string())?;
-    Duration::try_from(span).map_err(|error| error.to_string())
 }
