@@ -25,6 +25,8 @@ mod bus_refusals;
 mod cluster_bus;
 #[path = "operator/lead.rs"]
 mod lead;
+#[path = "operator/older_definitions.rs"]
+mod older_definitions;
 #[path = "operator/scoped.rs"]
 mod scoped;
 #[path = "operator/server_side_apply.rs"]
