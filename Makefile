@@ -32,12 +32,16 @@ test: ## every test that needs no root; the last line is the sum
 		$(if $(SIMS),"RUSTFLAGS='$(SIM_RUSTFLAGS)' CARGO_TARGET_DIR='$(SIM_TARGET)' cargo test $(SIMS) --no-fail-fast --test sim")
 
 .PHONY: check
-check: ## format, lints, licenses and sources of dependencies, generated files
+check: ## format, lints, licenses and sources of dependencies, generated files; helm lint, and every manifest to a real API server
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy -p busway --test e2e -- -D warnings
 	"$$(hack/tools.sh cargo-deny)/cargo-deny" --workspace check bans licenses sources
+	hack/tools.sh etcd kubernetes helm >/dev/null
 	hack/generate.sh --check
+	@# A test that was renamed would be found by no name, and pass: all three are to be there.
+	cargo test -p busway --test chart -- helm_lint_finds_nothing the_api_server_takes_every_manifest_as_it_is \
+		a_misspelt_field_would_be_found | tee /dev/stderr | grep -q '^test result: ok\. 3 passed'
 
 .PHONY: generate
 generate: ## write crds/, deploy/crds.yaml and the generated tables in docs/ anew

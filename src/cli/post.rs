@@ -51,7 +51,7 @@ pub struct PostArgs {
     pub headers: Vec<(HeaderName, HeaderValue)>,
 
     /// Try again for so long, while nobody answers or the answer is 404, 429 or 5xx. Ends with 1 when it is over.
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = super::sink::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = busway_api::text::parse_duration)]
     pub within: Duration,
 
     /// Be the subscriber: listen here, and end only when the message has arrived, within --within. Another is sent

@@ -32,7 +32,7 @@ pub struct Behaviour {
     pub status: u16,
 
     /// How long to wait before answering.
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = busway_api::text::parse_duration)]
     pub delay: Duration,
 }
 
@@ -177,11 +177,6 @@ impl Sink {
         tokio::time::sleep(self.behaviour.delay).await;
         answer(status)
     }
-}
-
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: jiff::SignedDuration = text.parse().map_err(|error| format!("{error}"))?;
-    Duration::try_from(parsed).map_err(|_| "must not be negative".to_owned())
 }
 
 fn answer(status: StatusCode) -> Response<Full<Bytes>> {

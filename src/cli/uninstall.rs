@@ -1,8 +1,9 @@
-//! `busway uninstall`: deletes every Subscription, Channel, Bus and ClusterBus of a cluster, in this order, and says
-//! what each waits for. The program itself, its roles and the definitions are their installer's to remove, after it.
+//! `busway uninstall`: deletes every Subscription, Channel, Bus and ClusterBus of a cluster or of some namespaces, in this
+//! order, and says what each waits for. The program itself, its roles and the definitions are their installer's to remove, after it.
 
 mod cluster;
 mod force;
+mod leases;
 mod words;
 
 use std::{
@@ -36,8 +37,13 @@ pub struct UninstallArgs {
     #[arg(long, short)]
     pub yes: bool,
 
-    /// How long all of it may take; more than the operator's bound for deletions (10m) ends it for sure.
-    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration)]
+    /// Only what is in this namespace, and no ClusterBus: for an operator that does not look after all. Repeatable.
+    #[arg(long = "namespace", short, value_name = "NAME")]
+    pub namespaces: Vec<String>,
+
+    /// How long all of it may take. Subscriptions may take the operator's bound for deletions (10m), and Channels as long
+    /// again.
+    #[arg(long, value_name = "DURATION", default_value = "25m", value_parser = busway_api::text::parse_duration)]
     pub timeout: Duration,
 }
 
@@ -47,8 +53,8 @@ pub struct UninstallArgs {
 /// When it is not confirmed, something is left when the time is over, or the API server says no.
 pub async fn run(args: UninstallArgs) -> anyhow::Result<()> {
     let until = Instant::now() + args.timeout;
-    let cluster = Cluster::connect().await?;
-    let operator = cluster.operator().await?;
+    let cluster = Cluster::connect(args.namespaces).await?;
+    let operator = leases::operator(&cluster, cluster.namespaces()).await?;
     if let Some(holder) = operator.as_ref().filter(|_| args.force) {
         anyhow::bail!(
             "an operator works: {holder}. Leave --force out, so that it and the dispatchers clean up; or stop it first"
@@ -59,7 +65,10 @@ pub async fn run(args: UninstallArgs) -> anyhow::Result<()> {
         all.push((kind, cluster.left(kind).await?));
     }
     if all.iter().all(|(_, left)| left.is_empty()) {
-        say("there is no Subscription, Channel, Bus or ClusterBus");
+        say(format!(
+            "there is no Subscription, Channel, Bus or ClusterBus{}",
+            words::within(cluster.namespaces())
+        ));
     } else {
         if !args.yes {
             confirm(&all)?;
@@ -72,17 +81,20 @@ pub async fn run(args: UninstallArgs) -> anyhow::Result<()> {
             None => {}
         }
     }
-    let mut orphans = Vec::new();
+    let mut let_go = 0;
     for kind in Kind::ORDER {
         if args.force {
-            orphans.extend(force::remove(&cluster, kind, until).await?);
+            let_go += force::remove(&cluster, kind, until).await?;
         } else {
             remove(&cluster, kind, until).await?;
         }
     }
-    say("every Subscription, Channel, Bus and ClusterBus is gone");
+    say(format!(
+        "every Subscription, Channel, Bus and ClusterBus{} is gone",
+        words::within(cluster.namespaces())
+    ));
     if args.force {
-        force::tell_left(&cluster, &orphans).await?;
+        force::tell_left(&cluster, let_go).await?;
     }
     Ok(())
 }
@@ -132,7 +144,7 @@ async fn wait(cluster: &Cluster, kind: Kind, until: Instant) -> anyhow::Result<O
 fn confirm(all: &[(Kind, Vec<Left>)]) -> anyhow::Result<()> {
     say("This deletes, with the messages that are still in them:");
     for (kind, left) in all {
-        say(format!("  {}", words::count(*kind, left.len())));
+        say(format!("  {}", words::count_where(*kind, left)));
     }
     anyhow::ensure!(
         std::io::stdin().is_terminal(),
@@ -156,12 +168,4 @@ fn say(line: impl AsRef<str>) {
 fn write_out(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// `15m`, `1h30m`, `PT10M`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration = text
-        .parse()
-        .map_err(|error: jiff::Error| error.to_string())?;
-    Duration::try_from(span).map_err(|error| error.to_string())
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
+use busway_api::text::parse_duration;
 use clap::{Args, ValueEnum};
 
 /// `busway operator`
@@ -46,7 +47,7 @@ pub struct OperatorArgs {
     pub channel_service: ChannelService,
 
     /// How long a deleted Channel or Subscription waits for a hook that cannot run or keeps failing.
-    #[arg(long, env = "BUSWAY_DELETION_BOUND", default_value = "10m", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, env = "BUSWAY_DELETION_BOUND", default_value = "10m", value_parser = parse_duration, value_name = "DURATION")]
     pub deletion_bound: Duration,
 
     /// The domain of cluster names.
@@ -203,14 +204,6 @@ impl OperatorArgs {
             cluster_id,
         })
     }
-}
-
-/// `10m`, `1h30m`, `PT10M`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration = text
-        .parse()
-        .map_err(|error: jiff::Error| error.to_string())?;
-    Duration::try_from(span).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

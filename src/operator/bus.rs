@@ -8,17 +8,19 @@ mod build;
 mod apply;
 mod status;
 
+mod admitted;
 mod delete;
 mod turn;
 
 use std::{sync::Arc, time::Duration};
 
-use busway_api::{Bus, BusSpec, Channel, ClusterBus};
+use busway_api::{AdmittedNamespace, Bus, BusSpec, Channel, ClusterBus, Reason};
 use kube::{
     ResourceExt as _,
     runtime::{controller::Action, reflector::ObjectRef},
 };
 
+pub(crate) use admitted::Admitted;
 pub(crate) use turn::Turn;
 
 use super::{
@@ -29,12 +31,15 @@ use super::{
     error::Error,
     labels,
     names::BusName,
-    object::Object,
+    object::{self, Object},
     stores::{Change, Owner, Queues, Stores},
 };
 
 /// How soon a bus whose turn to roll has not come looks again.
 const TURN_LOOK: Duration = Duration::from_secs(2);
+
+/// How soon a bus is looked at again that seemed to go: its store may lag behind.
+const GONE_LOOK: Duration = Duration::from_secs(2);
 
 /// A Bus or a ClusterBus.
 pub(crate) trait AnyBus: Object {
@@ -46,6 +51,9 @@ pub(crate) trait AnyBus: Object {
 
     /// Whether that channel is on it, by what the channel asks for.
     fn carries(&self, channel: &Asks<'_>) -> bool;
+
+    /// The namespaces that it has taken in, as they are to be remembered.
+    fn admitted(&self, ctx: &Context) -> Vec<AdmittedNamespace>;
 }
 
 /// What a channel asks for.
@@ -85,6 +93,10 @@ impl AnyBus for Bus {
         channel.bus == self.metadata.name.as_deref()
             && channel.namespace == self.metadata.namespace.as_deref()
     }
+
+    fn admitted(&self, _ctx: &Context) -> Vec<AdmittedNamespace> {
+        Vec::new()
+    }
 }
 
 impl AnyBus for ClusterBus {
@@ -103,6 +115,10 @@ impl AnyBus for ClusterBus {
 
     fn carries(&self, channel: &Asks<'_>) -> bool {
         channel.cluster_bus == self.metadata.name.as_deref()
+    }
+
+    fn admitted(&self, ctx: &Context) -> Vec<AdmittedNamespace> {
+        admitted::now(self, &ctx.stores, &ctx.admitted)
     }
 }
 
@@ -153,8 +169,12 @@ pub(crate) fn touched(change: &Change, stores: &Stores, queues: &Queues) {
         Change::Child(Owner::ClusterBus { name }) => {
             queues.cluster_buses.add(ObjectRef::new(name));
         }
-        Change::Channel(channel) => freed(channel, stores, queues),
-        Change::Subscription(_) | Change::Namespace(_) | Change::Child(Owner::Channel { .. }) => {}
+        Change::Channel(channel) => {
+            freed(channel, stores, queues);
+            admitted::channel_touched(channel, stores, queues);
+        }
+        Change::Namespace(namespace) => admitted::namespace_touched(namespace, stores, queues),
+        Change::Subscription(_) | Change::Child(Owner::Channel { .. }) => {}
     }
 }
 
@@ -184,7 +204,7 @@ pub(crate) async fn reconcile<K: AnyBus>(bus: Arc<K>, ctx: Arc<Context>) -> Outc
         // It went while it was looked at: nothing is left to do.
         Err(Error::Gone { what }) => {
             tracing::debug!(object = bus.told(), what, "went");
-            Ok(Action::requeue(TURN_LOOK))
+            Ok(Action::requeue(GONE_LOOK))
         }
         done => done,
     }
@@ -205,7 +225,16 @@ async fn steps<K: AnyBus>(bus: &K, ctx: &Context) -> Outcome {
 async fn serve<K: AnyBus>(ctx: &Context, bus: &K, blocked: Option<delete::Blocked>) -> Outcome {
     let place = bus.place(&ctx.settings);
     let found = dereference::look(ctx, bus, &place);
+    if let Some(why) = object::undecodable(bus) {
+        // What serves it is left as it is: nothing is known of what it should be.
+        status::undecodable(ctx, bus, &found, why, blocked.as_ref()).await?;
+        return Ok(Action::await_change());
+    }
     if let Err(refusal) = validate::check(bus.bus(), place.kind, &ctx.settings) {
+        // What ran while it was allowed. A pinned image goes on: where images come from may change under it.
+        if refusal.reason == Reason::ThirdPartyNotAllowed && bus.bus().dispatcher.is_some() {
+            apply::end_workload(ctx, bus, &place).await?;
+        }
         status::refused(ctx, bus, &found, &refusal, blocked.as_ref()).await?;
         return Err(refusal.into());
     }

@@ -41,7 +41,7 @@ use super::{
     controller::Outcome,
     error::Error,
     labels, names,
-    object::Object as _,
+    object::{self, Object as _},
     stores::{Change, Owner, Queues, Stores},
 };
 
@@ -122,13 +122,15 @@ pub(crate) async fn reconcile(channel: Arc<Channel>, ctx: Arc<Context>) -> Outco
     if channel.is_going() {
         return going(&ctx, &channel, found, now).await;
     }
-    if BusKey::of_channel(&channel).is_none()
+    if object::undecodable(&*channel).is_none()
+        && BusKey::of_channel(&channel).is_none()
         && let Some(bus) = &found.default
     {
         apply::put_on(&ctx, &channel, bus).await?;
         return Ok(Action::await_change());
     }
-    let mut accepted = validate::accepted(&channel, &found, now);
+    let mut accepted = validate::undecodable(&*channel, found.carrier.as_ref())
+        .unwrap_or_else(|| validate::accepted(&channel, &found, now));
     let mut clash = false;
     if let Some(message) = serve(&ctx, &channel, &found, &accepted).await? {
         clash = true;
@@ -148,9 +150,9 @@ pub(crate) async fn reconcile(channel: Arc<Channel>, ctx: Arc<Context>) -> Outco
         &addresses.unwrap_or_default(),
         now,
     );
-    let revoked = carrier
-        .filter(|_| plan.accepted.reason == Reason::NamespaceNotAllowed.as_str())
-        .and_then(|carrier| validate::revoked_at(&channel, carrier, now))
+    let revoked = (plan.accepted.reason == Reason::NamespaceNotAllowed.as_str())
+        .then(|| validate::revoked_at(&channel, &found))
+        .flatten()
         .and_then(|at| Duration::try_from(at - now).ok());
     let recheck = clash.then_some(CLASH_RECHECK);
     plan.again = [plan.again, revoked, recheck].into_iter().flatten().min();

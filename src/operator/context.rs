@@ -7,7 +7,7 @@ use kube::Client;
 use super::{
     apply::Applied,
     args::Settings,
-    bus::Turn,
+    bus::{Admitted, Turn},
     error::Error,
     events::Events,
     metrics::Metrics,
@@ -28,6 +28,7 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     pub(crate) applied: Applied,
     pub(crate) turn: Turn,
+    pub(crate) admitted: Admitted,
 }
 
 /// A client, which has no Debug of its own.

@@ -42,11 +42,13 @@ pub(crate) async fn run<K, Reconcile, Done>(
     }
     let failures = Arc::new(Failures::default());
     let forget = Arc::clone(&failures);
+    let (begun, nothing) = (Arc::clone(&queue), Arc::clone(&queue));
     let requests = queue
         .stream()
         .take_until(shutdown.cancelled_owned())
         .map(Ok::<_, std::convert::Infallible>);
     let start = |object: Arc<K>, ctx: Arc<Context>| {
+        begun.begun(&ObjectRef::from_obj(&*object));
         let (work, failures) = (
             reconcile(Arc::clone(&object), Arc::clone(&ctx)),
             Arc::clone(&forget),
@@ -77,7 +79,12 @@ pub(crate) async fn run<K, Reconcile, Done>(
     };
     let config = controller::Config::default().concurrency(CONCURRENCY);
     controller::applier(start, after, ctx, store, requests, config)
-        .for_each(|_| std::future::ready(()))
+        .for_each(|done| {
+            if let Err(controller::Error::ObjectNotFound(object)) = done {
+                nothing.begun(&object.into_kind_unchecked(()));
+            }
+            std::future::ready(())
+        })
         .await;
 }
 

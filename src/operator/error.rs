@@ -11,6 +11,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The longest while somebody else's object is in the way: it is not watched, and a person who removed it waits.
 const CLASH_LOOK: Duration = Duration::from_secs(10);
+/// How the API server's message begins when an apply does not fit the schema, which it calls an error of its own (500).
+const MISFIT: &str = "failed to create typed patch object";
 /// Share of a pause by which it varies, so that many objects do not retry in step.
 const JITTER: f64 = 0.25;
 
@@ -51,6 +53,12 @@ pub(crate) enum Error {
         /// Its words.
         message: String,
     },
+    /// Nothing can be made in a namespace that is being deleted.
+    #[error("{what} cannot be made: its namespace is being deleted")]
+    NamespaceTerminating {
+        /// What was to be made.
+        what: String,
+    },
     /// No API server, or a busy one.
     #[error("{what}: {message}")]
     Unavailable {
@@ -73,14 +81,18 @@ impl Error {
             Self::Conflict { .. } => "Conflict",
             Self::Gone { .. } => "Gone",
             Self::Refused { .. } => "Refused",
+            Self::NamespaceTerminating { .. } => Reason::NamespaceTerminating.as_str(),
             Self::Unavailable { .. } => "ApiServerUnavailable",
             Self::Panicked => "Panicked",
         }
     }
 
-    /// Whether only a change of the object helps.
+    /// Whether only a change of the object helps: its deletion, where its namespace goes.
     pub(crate) const fn waits_for_change(&self) -> bool {
-        matches!(self, Self::Invalid { .. })
+        matches!(
+            self,
+            Self::Invalid { .. } | Self::NamespaceTerminating { .. }
+        )
     }
 
     /// How long to wait after so many failures in a row.
@@ -92,6 +104,7 @@ impl Error {
             | Self::Conflict { .. }
             | Self::Gone { .. }
             | Self::Refused { .. }
+            | Self::NamespaceTerminating { .. }
             | Self::Unavailable { .. }
             | Self::Panicked => pause,
         }
@@ -121,8 +134,13 @@ fn by_status(what: String, status: &Status) -> Error {
         || lower.contains("metadata.uid");
     match status.code {
         404 | 410 => Error::Gone { what },
+        403 if is_terminating(status) => Error::NamespaceTerminating { what },
         409 | 422 if names_uid => Error::Gone { what },
         409 => Error::Conflict { what },
+        500 if status.message.starts_with(MISFIT) => Error::Refused {
+            what,
+            message: text(status),
+        },
         401 | 408 | 429 | 500..=599 => Error::Unavailable {
             what,
             message: text(status),
@@ -132,6 +150,12 @@ fn by_status(what: String, status: &Status) -> Error {
             message: text(status),
         },
     }
+}
+
+/// By the cause that the API server's admission names.
+fn is_terminating(status: &Status) -> bool {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 fn text(status: &Status) -> String {
@@ -182,6 +206,13 @@ mod tests {
         for code in [400, 403, 422] {
             assert_eq!(of(code, "no").reason(), "Refused", "{code}");
         }
+    }
+
+    #[test]
+    fn an_apply_that_does_not_fit_is_refused_and_not_tried_as_if_the_server_were_away() {
+        let message = "failed to create typed patch object (shop/x; apps/v1, Kind=Deployment): \
+            .spec.template.spec.containers[0].env: duplicate entries for key [name=\"A\"]";
+        assert_eq!(of(500, message).reason(), "Refused");
     }
 
     #[test]

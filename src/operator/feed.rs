@@ -1,14 +1,21 @@
 //! A watch, of one or several namespaces, kept as one store; tells what changed.
 //!
-//! What cannot be decoded stops nobody: its last good form goes on, and an object that never had one is left out.
+//! What cannot be decoded stops nobody: what can be salvaged of it goes on, else its last good form; an object that has
+//! neither is left out.
 
-use std::{collections::HashSet, fmt::Debug, hash::Hash};
+mod guard;
+
+use std::{
+    collections::HashSet,
+    fmt::Debug,
+    hash::Hash,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Resource,
-    core::DeserializeGuard,
     runtime::{
         WatchStreamExt as _,
         reflector::{ObjectRef, Store, store::Writer},
@@ -17,8 +24,15 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
+pub(crate) use guard::{Guarded, Unread};
+
 /// Objects a page of the first list: client-go's.
 const PAGE_SIZE: u32 = 500;
+/// Seconds until a watch is asked for anew: one whose connection died unnoticed is given up 5 s later, as client-go does.
+const WATCH_SECONDS: u32 = 40;
+
+/// A list that is refused for so long counts as empty: the API server needs seconds to learn of a new role.
+const REFUSED_FOR: Duration = Duration::from_secs(10);
 
 /// What became of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +48,25 @@ pub(crate) type Tell<K> = Box<dyn Fn(Seen, &K, Option<&K>) + Send>;
 /// Told of an object that cannot be decoded.
 pub(crate) type Complain = Box<dyn Fn(&ObjectMeta, &str) + Send>;
 
+/// In which form objects are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keep<K> {
+    /// Leaves out what is not needed.
+    pub(crate) trim: fn(&mut K),
+    /// What is kept of an object that cannot be decoded, if anything.
+    pub(crate) salvage: fn(&Unread) -> Option<K>,
+}
+
+impl<K> Keep<K> {
+    /// All of it, and nothing of what cannot be decoded.
+    pub(crate) const fn whole() -> Self {
+        Self {
+            trim: |_| (),
+            salvage: |_| None,
+        }
+    }
+}
+
 /// Namespace and name.
 type Key = (String, String);
 
@@ -45,7 +78,7 @@ where
 {
     writer: Writer<K>,
     kind: K::DynamicType,
-    trim: fn(&mut K),
+    keep: Keep<K>,
     parts: Vec<Part<K>>,
     tell: Tell<K>,
     complain: Complain,
@@ -58,6 +91,8 @@ struct Part<K> {
     listing: Vec<K>,
     known: HashSet<Key>,
     listed: bool,
+    /// Since when its list is refused.
+    refused: Option<Instant>,
 }
 
 impl<K> Feed<K>
@@ -65,17 +100,17 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone + Debug + Send + Sync + Unpin,
 {
-    /// A feed that keeps objects as `trim` leaves them.
+    /// A feed that keeps objects as told.
     pub(crate) fn new(
         kind: K::DynamicType,
-        trim: fn(&mut K),
+        keep: Keep<K>,
         tell: Tell<K>,
         complain: Complain,
     ) -> Self {
         Self {
             writer: Writer::new(kind.clone()),
             kind,
-            trim,
+            keep,
             parts: Vec::new(),
             tell,
             complain,
@@ -89,19 +124,17 @@ where
     }
 
     /// Watches until it is dropped. Without an API the store is empty and ready.
-    pub(crate) async fn run(
-        mut self,
-        apis: Vec<Api<DeserializeGuard<K>>>,
-        config: watcher::Config,
-    ) {
+    pub(crate) async fn run(mut self, apis: Vec<Api<Guarded<K>>>, config: watcher::Config) {
         let part = |_: &_| Part {
             listing: Vec::new(),
             known: HashSet::new(),
             listed: false,
+            refused: None,
         };
         self.parts = apis.iter().map(part).collect();
         let watches = apis.into_iter().enumerate().map(|(part, api)| {
-            watcher::watcher(api, config.clone().page_size(PAGE_SIZE))
+            let config = config.clone().page_size(PAGE_SIZE).timeout(WATCH_SECONDS);
+            watcher::watcher(api, config)
                 .default_backoff()
                 .map(move |event| (part, event))
                 .boxed()
@@ -118,12 +151,15 @@ where
                 Err(error) => {
                     let kind = K::kind(&self.kind);
                     tracing::warn!(%kind, %error, "a watch failed and is tried again");
+                    if is_refused(&error) {
+                        self.refused(part, Instant::now());
+                    }
                 }
             }
         }
     }
 
-    fn take(&mut self, part: usize, event: Event<DeserializeGuard<K>>) {
+    fn take(&mut self, part: usize, event: Event<Guarded<K>>) {
         match event {
             Event::Init => self.part(part, |part| part.listing.clear()),
             Event::InitApply(object) => {
@@ -151,19 +187,37 @@ where
         }
     }
 
-    /// Its last good form, where it is undecodable.
-    fn decoded(&self, object: DeserializeGuard<K>) -> Option<K> {
-        match object.0 {
-            Ok(mut object) => {
+    /// What can be salvaged, else its last good form, where it is undecodable.
+    fn decoded(&self, object: Guarded<K>) -> Option<K> {
+        match object {
+            Guarded::Read(mut object) => {
                 object.meta_mut().managed_fields = None;
-                (self.trim)(&mut object);
+                (self.keep.trim)(&mut object);
                 Some(object)
             }
-            Err(invalid) => {
-                (self.complain)(&invalid.metadata, &invalid.error);
-                self.stored(&key(&invalid.metadata))
-                    .map(|last| K::clone(&last))
+            Guarded::Unread(unread) => {
+                (self.complain)(&unread.metadata, &unread.error);
+                (self.keep.salvage)(&unread).or_else(|| {
+                    self.stored(&key(&unread.metadata))
+                        .map(|last| K::clone(&last))
+                })
             }
+        }
+    }
+
+    /// Its list may not be had, where others' may: with a namespace its rights went. What is in the others is not kept
+    /// waiting for it; should it come back, it is listed then.
+    fn refused(&mut self, part: usize, now: Instant) {
+        let mut given_up = false;
+        self.part(part, |part| {
+            let since = *part.refused.get_or_insert(now);
+            part.listing.clear();
+            given_up = !part.listed && now.saturating_duration_since(since) >= REFUSED_FOR;
+        });
+        if given_up && self.parts.len() > 1 {
+            let kind = K::kind(&self.kind);
+            tracing::warn!(%kind, "works without a namespace whose objects may not be listed");
+            self.listed(part);
         }
     }
 
@@ -244,6 +298,21 @@ where
         if let Some(part) = self.parts.get_mut(part) {
             change(part);
         }
+    }
+}
+
+/// Not allowed, or not there.
+fn is_refused(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
+            matches!(status.code, 403 | 404)
+        }
+        watcher::Error::WatchError(status) => matches!(status.code, 403 | 404),
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => false,
     }
 }
 

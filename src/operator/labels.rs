@@ -52,6 +52,17 @@ pub(crate) fn of(component: Component, instance: &str, uid: &str) -> BTreeMap<St
     labels
 }
 
+/// Every annotation of a child. An Argo CD that knows its own by `app.kubernetes.io/instance` would take a child for its
+/// own where an Application has the bus's name, and prune it.
+pub(crate) fn annotations() -> BTreeMap<String, String> {
+    [
+        ("argocd.argoproj.io/compare-options", "IgnoreExtraneous"),
+        ("argocd.argoproj.io/sync-options", "Prune=false"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
 /// What selects the pods of a component.
 pub(crate) fn pods(component: Component, uid: &str) -> BTreeMap<String, String> {
     BTreeMap::from([

@@ -3,7 +3,7 @@
 //! As client-go does it: another holder's Lease is taken when its record has not changed for its duration on *our*
 //! monotonic clock. A holder that could not renew ends well before anybody may take over.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -14,6 +14,8 @@ use kube::{Api, Client, api::PostParams};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+/// On the Lease, as the chart has it too: by it `busway uninstall` knows an operator's, whatever it is called.
+const LABEL: &str = "channels.busway.dev/lease";
 /// How long a Lease holds after its last renewal.
 const DURATION: Duration = Duration::from_secs(15);
 /// How often the holder renews.
@@ -26,6 +28,8 @@ const RETRY_EVERY: Duration = Duration::from_secs(2);
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long giving the Lease back may take; past it the others wait for [`DURATION`].
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same trouble is told again after so long.
+const TELL_AGAIN: Duration = Duration::from_mins(1);
 /// Share of a pause by which it varies, so that replicas do not look in step.
 const JITTER: f64 = 0.2;
 
@@ -43,6 +47,8 @@ pub(crate) struct Candidate {
     api: Api<Lease>,
     options: LeaseOptions,
     observed: Option<(LeaseSpec, Instant)>,
+    /// What was told last, and when.
+    trouble: Option<(String, Instant)>,
 }
 
 /// Why a Lease is held no longer.
@@ -60,6 +66,7 @@ impl Candidate {
             api: Api::namespaced(client, &options.namespace),
             options,
             observed: None,
+            trouble: None,
         }
     }
 
@@ -75,15 +82,32 @@ impl Candidate {
                     self.observed = None;
                     return Some(begun);
                 }
-                Ok(Ok(false)) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!(lease = self.options.name, %error, "the Lease could not be read or written");
-                }
-                Err(_) => tracing::warn!(lease = self.options.name, "no answer about the Lease"),
+                Ok(Ok(false)) => self.trouble = None,
+                Ok(Err(error)) => self.tell(&error.to_string()),
+                Err(_) => self.tell("no answer"),
             }
             let pause = tokio::time::sleep(jittered(RETRY_EVERY));
             shutdown.run_until_cancelled(pause).await?;
         }
+    }
+
+    /// The same trouble once in a while only: one that waits looks every 2 s.
+    fn tell(&mut self, error: &str) {
+        if self.is_news(error, Instant::now()) {
+            let lease = &self.options.name;
+            tracing::warn!(lease, error, "the Lease could not be read or written");
+        }
+    }
+
+    fn is_news(&mut self, error: &str, now: Instant) -> bool {
+        let told = self
+            .trouble
+            .as_ref()
+            .is_some_and(|(last, at)| last == error && now.duration_since(*at) < TELL_AGAIN);
+        if !told {
+            self.trouble = Some((error.to_owned(), now));
+        }
+        !told
     }
 
     /// Renews until told to give the Lease back, or until it is lost.
@@ -139,6 +163,7 @@ impl Candidate {
             let lease = Lease {
                 metadata: ObjectMeta {
                     name: Some(self.options.name.clone()),
+                    labels: Some(BTreeMap::from([(LABEL.to_owned(), "operator".to_owned())])),
                     ..ObjectMeta::default()
                 },
                 spec: Some(self.record(LeaseSpec::default())),

@@ -6,6 +6,16 @@ const LONGEST: usize = 63;
 /// one in four million.
 const HASH: usize = 16;
 
+/// How the names of a Bus's children go on.
+const OF_BUS: &str = "-bus";
+/// How the names of a ClusterBus's children go on.
+const OF_CLUSTER_BUS: &str = "-clusterbus";
+/// How they end, but for those of the Service and the Lease.
+const TAILS: [&str; 3] = [CHANNELS, DISPATCHER, PROVISIONER];
+const CHANNELS: &str = "-dispatcher-channels";
+const DISPATCHER: &str = "-dispatcher";
+const PROVISIONER: &str = "-provisioner";
+
 /// Whose children are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BusName<'a> {
@@ -23,33 +33,32 @@ impl BusName<'_> {
 
     /// Of the Deployment, ServiceAccount, Role, its RoleBinding, PodDisruptionBudget and NetworkPolicy.
     pub(crate) fn dispatcher(self) -> String {
-        self.with("-dispatcher")
+        self.with(DISPATCHER)
     }
 
     /// Of the provisioner's Deployment.
     pub(crate) fn provisioner(self) -> String {
-        self.with("-provisioner")
+        self.with(PROVISIONER)
     }
 
     /// Of the RoleBinding to the dispatchers' ClusterRole.
     pub(crate) fn channels_binding(self) -> String {
-        self.with("-dispatcher-channels")
+        self.with(CHANNELS)
     }
 
     /// Of the ClusterRoleBinding to the dispatchers' ClusterRole: cluster-wide, so it names the operator.
     pub(crate) fn cluster_binding(self, operator_namespace: &str) -> String {
-        let (name, kind) = self.parts();
         // A ClusterRoleBinding's name may be long, but a namespace and a name together may be longer still.
         fitted(
-            &format!("busway-{operator_namespace}-{name}{kind}-dispatcher"),
+            &format!("busway-{operator_namespace}-{}", self.dispatcher()),
             LONGEST,
         )
     }
 
     fn parts(self) -> (String, &'static str) {
         match self {
-            Self::Bus(name) => (label_safe(name), "-bus"),
-            Self::ClusterBus(name) => (label_safe(name), "-clusterbus"),
+            Self::Bus(name) => (label_safe(name), OF_BUS),
+            Self::ClusterBus(name) => (label_safe(name), OF_CLUSTER_BUS),
         }
     }
 
@@ -66,6 +75,15 @@ impl BusName<'_> {
         let kept = name.get(..room.min(name.len())).unwrap_or_default();
         format!("{}-{hash}{tail}", kept.trim_end_matches('-'))
     }
+}
+
+/// Whether a child of that name is a ClusterBus's: every name ends with its kind and what it is.
+pub(crate) fn is_of_cluster_bus(child: &str) -> bool {
+    let base = TAILS
+        .iter()
+        .find_map(|tail| child.strip_suffix(tail))
+        .unwrap_or(child);
+    base.ends_with(OF_CLUSTER_BUS)
 }
 
 /// A Channel's Service; channels' names are short enough.

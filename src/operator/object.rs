@@ -6,7 +6,9 @@ use busway_api::{Bus, Channel, ClusterBus, Subscription};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{Resource, ResourceExt as _};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+
+use super::feed::Unread;
 
 /// One of our kinds.
 pub(crate) trait Object:
@@ -14,6 +16,8 @@ pub(crate) trait Object:
 {
     /// As manifests write it.
     const KIND: &'static str;
+    /// Fields of its spec that matter to others, also where the rest of it cannot be read.
+    const OUTWARD: &'static [&'static str];
 
     /// What its status says.
     fn conditions(&self) -> &[Condition];
@@ -66,10 +70,51 @@ pub(crate) fn told(kind: &str, namespace: Option<&str>, name: &str) -> String {
     }
 }
 
+/// On an object in our memory only: why its spec could not be read.
+const UNDECODABLE: &str = "channels.busway.dev/undecodable";
+
+/// Why its spec is not the one that the API server has: this version cannot read that one.
+pub(crate) fn undecodable<K: Object>(object: &K) -> Option<&str> {
+    object.annotations().get(UNDECODABLE).map(String::as_str)
+}
+
+/// An object of which only what others see of it could be read, and its status.
+pub(crate) fn salvage<K: Object>(unread: &Unread) -> Option<K> {
+    let fields = K::OUTWARD.iter().filter_map(|field| {
+        let value = unread.raw.get("spec")?.get(field)?;
+        Some(((*field).to_owned(), value.clone()))
+    });
+    let mut raw = json!({
+        "apiVersion": busway_api::API_VERSION,
+        "kind": K::KIND,
+        "metadata": unread.metadata,
+        "spec": fields.collect::<Map<_, _>>(),
+    });
+    let without_status = raw.clone();
+    if let Some(status) = unread.raw.get("status") {
+        raw["status"] = status.clone();
+    }
+    let object = serde_json::from_value::<K>(raw);
+    let mut object = object
+        .or_else(|_| serde_json::from_value::<K>(without_status))
+        .ok()?;
+    let annotations = object.annotations_mut();
+    annotations.insert(UNDECODABLE.to_owned(), unread.error.clone());
+    Some(object)
+}
+
+/// What is kept of an object: nobody can call it undecodable from outside.
+pub(crate) fn trim<K: Object>(object: &mut K) {
+    if let Some(annotations) = &mut object.meta_mut().annotations {
+        annotations.remove(UNDECODABLE);
+    }
+}
+
 macro_rules! objects {
-    ($($kind:ident),+) => {$(
+    ($($kind:ident: $outward:expr),+ $(,)?) => {$(
         impl Object for $kind {
             const KIND: &'static str = stringify!($kind);
+            const OUTWARD: &'static [&'static str] = $outward;
 
             fn conditions(&self) -> &[Condition] {
                 self.status.as_ref().map_or(&[], |status| &status.conditions)
@@ -82,4 +127,13 @@ macro_rules! objects {
     )+};
 }
 
-objects!(Bus, ClusterBus, Channel, Subscription);
+objects!(
+    Bus: &[],
+    ClusterBus: &["allowedNamespaces", "revokeGrace"],
+    Channel: &["bus", "clusterBus"],
+    Subscription: &["channel", "subscriber"],
+);
+
+#[cfg(test)]
+#[path = "object/tests.rs"]
+mod tests;

@@ -13,6 +13,8 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(crate) struct Queue<K: Lookup<DynamicType = ()>> {
     waiting: Mutex<HashSet<ObjectRef<K>>>,
+    /// Those too that were taken out and whose look has not begun.
+    depth: Mutex<HashSet<ObjectRef<K>>>,
     added: Notify,
 }
 
@@ -20,6 +22,7 @@ impl<K: Lookup<DynamicType = ()>> Default for Queue<K> {
     fn default() -> Self {
         Self {
             waiting: Mutex::default(),
+            depth: Mutex::default(),
             added: Notify::new(),
         }
     }
@@ -28,13 +31,19 @@ impl<K: Lookup<DynamicType = ()>> Default for Queue<K> {
 impl<K: Lookup<DynamicType = ()> + 'static> Queue<K> {
     /// Has it looked at soon.
     pub(crate) fn add(&self, object: ObjectRef<K>) {
+        self.depth().insert(object.clone());
         self.lock().insert(object);
         self.added.notify_one();
     }
 
-    /// How many wait.
+    /// Its look begins, or there is nothing to look at.
+    pub(crate) fn begun(&self, object: &ObjectRef<K>) {
+        self.depth().remove(object);
+    }
+
+    /// How many wait for their look to begin.
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+        self.depth().len()
     }
 
     /// Takes them out one by one; never ends.
@@ -58,5 +67,33 @@ impl<K: Lookup<DynamicType = ()> + 'static> Queue<K> {
 
     fn lock(&self) -> MutexGuard<'_, HashSet<ObjectRef<K>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn depth(&self) -> MutexGuard<'_, HashSet<ObjectRef<K>>> {
+        self.depth.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use busway_api::Channel;
+    use futures::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_taken_out_waits_until_its_look_begins() {
+        let queue = Arc::new(Queue::<Channel>::default());
+        let object = |name: &str| ObjectRef::new(name).within("shop");
+        for name in ["a", "b", "a"] {
+            queue.add(object(name));
+        }
+        assert_eq!(queue.len(), 2);
+        let mut stream = Box::pin(Arc::clone(&queue).stream());
+        let first = stream.next().await;
+        stream.next().await;
+        assert_eq!(queue.len(), 2, "nobody looks at them yet");
+        queue.begun(first.as_ref().unwrap_or(&object("?")));
+        assert_eq!(queue.len(), 1);
     }
 }

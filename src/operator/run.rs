@@ -143,6 +143,7 @@ impl Operator {
             metrics: self.metrics,
             applied: Applied::default(),
             turn: bus::Turn::default(),
+            admitted: bus::Admitted::default(),
         });
         let controllers = async {
             self.readiness.lists(true);

@@ -1,6 +1,6 @@
 //! Writes what the operator says of an object: its own conditions and fields, only when they differ.
 
-use busway_api::{ConditionType, Said, conditions};
+use busway_api::{ConditionType, Said, conditions, undeclared};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, ManagedFieldsEntry, Time},
     jiff::Timestamp,
@@ -164,10 +164,16 @@ async fn apply<K: Object>(
         payload["metadata"]["resourceVersion"] = json!(version);
     }
     let params = PatchParams::apply(MANAGER).force();
-    let patch = Patch::Apply(&payload);
-    ctx.call(&what, api.patch_status(&name, &params, &patch))
-        .await
-        .map(drop)
+    loop {
+        let patch = Patch::Apply(&payload);
+        let done = ctx.call(&what, api.patch_status(&name, &params, &patch));
+        match done.await {
+            // The definitions are of an older version: what they have is said. Each time there is less to leave out.
+            Err(Error::Refused { message, .. })
+                if undeclared::leave_out(&mut payload["status"], &message) => {}
+            done => return done.map(drop),
+        }
+    }
 }
 
 fn add<K: Object>(status: &mut Value, object: &K, kept: &Said) {

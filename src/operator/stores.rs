@@ -1,7 +1,7 @@
 //! Everything that is watched, and who is told of a change.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
@@ -12,7 +12,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    core::{DeserializeGuard, DynamicObject, NamespaceResourceScope, PartialObjectMeta},
+    core::{DynamicObject, NamespaceResourceScope, PartialObjectMeta},
     runtime::{
         reflector::{ObjectRef, Store},
         watcher,
@@ -24,8 +24,9 @@ use super::{
     args::Scope,
     channel::{index::Index, pace::Pace},
     children::{ChildKind, ChildRef},
-    feed::{Feed, Seen, Tell},
+    feed::{Feed, Guarded, Keep, Seen, Tell},
     labels,
+    object::{self, Object},
     queue::Queue,
 };
 
@@ -80,6 +81,7 @@ pub(crate) struct Stores {
     /// Without their spec.
     pub(crate) pods: Store<Pod>,
     owners: RwLock<HashMap<String, Owner>>,
+    by_owner: RwLock<HashMap<String, BTreeSet<ChildRef>>>,
 }
 
 /// What the feeds tell; they start before the stores are put together.
@@ -96,16 +98,30 @@ impl Told {
         }
     }
 
-    fn own(&self, seen: Seen, uid: Option<&String>, owner: Owner) {
-        if let (Some(stores), Some(uid)) = (self.stores.get(), uid) {
+    fn own<K: Object>(&self, seen: Seen, object: &K, before: Option<&K>, owner: Owner) {
+        if let Some(stores) = self.stores.get() {
             let mut owners = stores
                 .owners
                 .write()
                 .unwrap_or_else(PoisonError::into_inner);
-            match seen {
-                Seen::There => owners.insert(uid.clone(), owner),
-                Seen::Gone => owners.remove(uid),
-            };
+            note_owner(&mut owners, seen, object, before, owner);
+        }
+    }
+
+    /// Keeps which children each owner has.
+    fn note(
+        &self,
+        kind: ChildKind,
+        seen: Seen,
+        now: &DynamicObject,
+        before: Option<&DynamicObject>,
+    ) {
+        if let Some(stores) = self.stores.get() {
+            let mut all = stores
+                .by_owner
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            note_child(&mut all, kind, seen, now, before);
         }
     }
 
@@ -189,20 +205,8 @@ impl Stores {
 
     /// Every child that was made for that UID.
     pub(crate) fn children_of(&self, uid: &str) -> Vec<ChildRef> {
-        let of = |kind: ChildKind, store: &Store<DynamicObject>| {
-            let all = store.state().into_iter();
-            let ours = all.filter(|child| labels::owner_uid(&**child) == Some(uid));
-            ours.map(|child| ChildRef {
-                kind,
-                namespace: child.namespace(),
-                name: child.name_any(),
-            })
-            .collect::<Vec<_>>()
-        };
-        self.children
-            .iter()
-            .flat_map(|(kind, store)| of(*kind, store))
-            .collect()
+        let all = self.by_owner.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(uid).into_iter().flatten().cloned().collect()
     }
 
     /// Every pod that serves that UID.
@@ -224,16 +228,17 @@ impl Starting<'_> {
         let ours = watcher::Config::default().labels(labels::SELECTOR);
         let everything = watcher::Config::default;
         let cluster = *self.scope == Scope::All;
-        let buses = self.namespaced(everything(), |_| (), bus_told(told));
-        let cluster_buses = self.cluster_wide(cluster, everything(), cluster_bus_told(told));
-        let channels = self.namespaced(everything(), |_| (), channel_told(told));
-        let subscriptions = self.namespaced(everything(), |_| (), {
+        let buses = self.namespaced(everything(), ours_kept(), bus_told(told));
+        let cluster_buses =
+            self.cluster_wide(cluster, everything(), ours_kept(), cluster_bus_told(told));
+        let channels = self.namespaced(everything(), ours_kept(), channel_told(told));
+        let subscriptions = self.namespaced(everything(), ours_kept(), {
             let told = Arc::clone(told);
             Box::new(move |_, object: &Subscription, _| {
                 told.change(&Change::Subscription(Arc::new(object.clone())));
             })
         });
-        let namespaces = self.cluster_wide(cluster, everything(), {
+        let namespaces = self.cluster_wide(cluster, everything(), Keep::whole(), {
             let told = Arc::clone(told);
             Box::new(move |_, object: &PartialObjectMeta<Namespace>, _| {
                 told.change(&Change::Namespace(Arc::new(object.clone())));
@@ -243,8 +248,12 @@ impl Starting<'_> {
             .into_iter()
             .map(|kind| (kind, self.children(kind, ours.clone(), told)))
             .collect();
-        let endpoint_slices = self.namespaced(ours.clone(), |_| (), child_told(told));
-        let pods = self.namespaced(ours, |pod: &mut Pod| pod.spec = None, child_told(told));
+        let endpoint_slices = self.namespaced(ours.clone(), Keep::whole(), child_told(told));
+        let pods = Keep {
+            trim: |pod: &mut Pod| pod.spec = None,
+            ..Keep::whole()
+        };
+        let pods = self.namespaced(ours, pods, child_told(told));
         Arc::new(Stores {
             buses,
             cluster_buses,
@@ -255,15 +264,11 @@ impl Starting<'_> {
             endpoint_slices,
             pods,
             owners: RwLock::default(),
+            by_owner: RwLock::default(),
         })
     }
 
-    fn namespaced<K>(
-        &mut self,
-        config: watcher::Config,
-        trim: fn(&mut K),
-        tell: Tell<K>,
-    ) -> Store<K>
+    fn namespaced<K>(&mut self, config: watcher::Config, keep: Keep<K>, tell: Tell<K>) -> Store<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -273,18 +278,24 @@ impl Starting<'_> {
             + Sync
             + 'static,
     {
-        let apis: Vec<Api<DeserializeGuard<K>>> = match self.scope {
+        let apis: Vec<Api<Guarded<K>>> = match self.scope {
             Scope::All => vec![Api::all(self.client.clone())],
             Scope::Namespaces(names) => names
                 .iter()
                 .map(|name| Api::namespaced(self.client.clone(), name))
                 .collect(),
         };
-        self.begin((), trim, tell, apis, config)
+        self.begin((), keep, tell, apis, config)
     }
 
     /// Of nothing, where the operator may look after namespaces only.
-    fn cluster_wide<K>(&mut self, cluster: bool, config: watcher::Config, tell: Tell<K>) -> Store<K>
+    fn cluster_wide<K>(
+        &mut self,
+        cluster: bool,
+        config: watcher::Config,
+        keep: Keep<K>,
+        tell: Tell<K>,
+    ) -> Store<K>
     where
         K: Resource<DynamicType = ()>
             + Clone
@@ -294,11 +305,11 @@ impl Starting<'_> {
             + Sync
             + 'static,
     {
-        let apis: Vec<Api<DeserializeGuard<K>>> = cluster
+        let apis: Vec<Api<Guarded<K>>> = cluster
             .then(|| Api::all(self.client.clone()))
             .into_iter()
             .collect();
-        self.begin((), |_| (), tell, apis, config)
+        self.begin((), keep, tell, apis, config)
     }
 
     fn children(
@@ -309,7 +320,7 @@ impl Starting<'_> {
     ) -> Store<DynamicObject> {
         let resource = kind.resource();
         let cluster_wide = kind == ChildKind::ClusterRoleBinding;
-        let api = |namespace: Option<&str>| -> Api<DeserializeGuard<DynamicObject>> {
+        let api = |namespace: Option<&str>| -> Api<Guarded<DynamicObject>> {
             match namespace {
                 Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
                 None => Api::all_with(self.client.clone(), &resource),
@@ -320,15 +331,20 @@ impl Starting<'_> {
             Scope::Namespaces(_) if cluster_wide => Vec::new(),
             Scope::Namespaces(names) => names.iter().map(|name| api(Some(name))).collect(),
         };
-        self.begin(resource, |_| (), child_told(told), apis, config)
+        let told = Arc::clone(told);
+        let tell: Tell<DynamicObject> = Box::new(move |seen, now, before| {
+            told.note(kind, seen, now, before);
+            told.child(now, before);
+        });
+        self.begin(resource, Keep::whole(), tell, apis, config)
     }
 
     fn begin<K>(
         &mut self,
         kind: K::DynamicType,
-        trim: fn(&mut K),
+        keep: Keep<K>,
         tell: Tell<K>,
-        apis: Vec<Api<DeserializeGuard<K>>>,
+        apis: Vec<Api<Guarded<K>>>,
         config: watcher::Config,
     ) -> Store<K>
     where
@@ -345,44 +361,99 @@ impl Starting<'_> {
                 "an object of a form that this version does not know is left as it is"
             );
         });
-        let feed = Feed::new(kind, trim, tell, complain);
+        let feed = Feed::new(kind, keep, tell, complain);
         let store = feed.store();
         self.tasks.push(Box::pin(feed.run(apis, config)));
         store
     }
 }
 
+/// Of our kinds, also what this version cannot read.
+fn ours_kept<K: Object>() -> Keep<K> {
+    Keep {
+        trim: object::trim,
+        salvage: object::salvage,
+    }
+}
+
+/// Keeps whose each UID is; one that took the place of another between two looks takes its entry too.
+fn note_owner<K: Object>(
+    owners: &mut HashMap<String, Owner>,
+    seen: Seen,
+    object: &K,
+    before: Option<&K>,
+    owner: Owner,
+) {
+    if let Some(before) = before {
+        owners.remove(before.uid_or_empty());
+    }
+    match seen {
+        Seen::There => owners.insert(object.uid_or_empty().to_owned(), owner),
+        Seen::Gone => owners.remove(object.uid_or_empty()),
+    };
+}
+
+/// Its label may be another one than before, or none.
+fn note_child(
+    all: &mut HashMap<String, BTreeSet<ChildRef>>,
+    kind: ChildKind,
+    seen: Seen,
+    now: &DynamicObject,
+    before: Option<&DynamicObject>,
+) {
+    let at = ChildRef {
+        kind,
+        namespace: now.namespace(),
+        name: now.name_any(),
+    };
+    for uid in [before, Some(now)]
+        .into_iter()
+        .flatten()
+        .filter_map(labels::owner_uid)
+    {
+        if let Some(children) = all.get_mut(uid) {
+            children.remove(&at);
+            if children.is_empty() {
+                all.remove(uid);
+            }
+        }
+    }
+    if let (Seen::There, Some(uid)) = (seen, labels::owner_uid(now)) {
+        all.entry(uid.to_owned()).or_default().insert(at);
+    }
+}
+
 fn bus_told(told: &Arc<Told>) -> Tell<Bus> {
     let told = Arc::clone(told);
-    Box::new(move |seen, bus, _| {
+    Box::new(move |seen, bus, before| {
         let owner = Owner::Bus {
             namespace: bus.namespace().unwrap_or_default(),
             name: bus.name_any(),
         };
-        told.own(seen, bus.meta().uid.as_ref(), owner);
+        told.own(seen, bus, before, owner);
         told.change(&Change::Bus(Arc::new(bus.clone())));
     })
 }
 
 fn cluster_bus_told(told: &Arc<Told>) -> Tell<ClusterBus> {
     let told = Arc::clone(told);
-    Box::new(move |seen, bus, _| {
+    Box::new(move |seen, bus, before| {
         let owner = Owner::ClusterBus {
             name: bus.name_any(),
         };
-        told.own(seen, bus.meta().uid.as_ref(), owner);
+        told.own(seen, bus, before, owner);
         told.change(&Change::ClusterBus(Arc::new(bus.clone())));
     })
 }
 
 fn channel_told(told: &Arc<Told>) -> Tell<Channel> {
     let told = Arc::clone(told);
-    Box::new(move |seen, channel, _| {
+    Box::new(move |seen, channel, before| {
         let owner = Owner::Channel {
             namespace: channel.namespace().unwrap_or_default(),
             name: channel.name_any(),
         };
-        told.own(seen, channel.meta().uid.as_ref(), owner);
+        told.own(seen, channel, before, owner);
         told.change(&Change::Channel(Arc::new(channel.clone())));
     })
 }
@@ -390,4 +461,54 @@ fn channel_told(told: &Arc<Told>) -> Tell<Channel> {
 fn child_told<K: Resource + 'static>(told: &Arc<Told>) -> Tell<K> {
     let told = Arc::clone(told);
     Box::new(move |_, now, before| told.child(now, before))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bus(uid: &str) -> ClusterBus {
+        let mut bus = ClusterBus::new("main", busway_api::ClusterBusSpec::default());
+        bus.metadata.uid = Some(uid.to_owned());
+        bus
+    }
+
+    #[test]
+    fn an_owner_that_another_took_the_place_of_between_two_looks_is_none_any_more() {
+        let owner = || Owner::ClusterBus {
+            name: "main".to_owned(),
+        };
+        let mut owners = HashMap::new();
+        let (old, new) = (bus("old"), bus("new"));
+        note_owner(&mut owners, Seen::There, &old, None, owner());
+        note_owner(&mut owners, Seen::There, &new, Some(&old), owner());
+        assert_eq!(owners.keys().collect::<Vec<_>>(), ["new"]);
+        note_owner(&mut owners, Seen::Gone, &new, None, owner());
+        assert!(owners.is_empty());
+    }
+
+    #[test]
+    fn the_children_of_an_owner_are_those_that_carry_its_label_now() {
+        let service = |uid: Option<&str>| {
+            let mut service = DynamicObject::new("a-bus", &ChildKind::Service.resource());
+            service.metadata.namespace = Some("shop".to_owned());
+            service.metadata.labels = uid.map(|uid| {
+                let label = (labels::OWNER_UID.to_owned(), uid.to_owned());
+                [label].into()
+            });
+            service
+        };
+        let mut all = HashMap::new();
+        let (mine, theirs, bare) = (service(Some("a")), service(Some("b")), service(None));
+        let kind = ChildKind::Service;
+        note_child(&mut all, kind, Seen::There, &mine, None);
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["a"]);
+        note_child(&mut all, kind, Seen::There, &theirs, Some(&mine));
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["b"]);
+        note_child(&mut all, kind, Seen::There, &bare, Some(&theirs));
+        assert!(all.is_empty());
+        note_child(&mut all, kind, Seen::There, &mine, Some(&bare));
+        note_child(&mut all, kind, Seen::Gone, &mine, None);
+        assert!(all.is_empty());
+    }
 }

@@ -57,7 +57,8 @@ pub(crate) async fn reconcile(subscription: Arc<Subscription>, ctx: Arc<Context>
     }
     let now = Timestamp::now();
     let found = dereference::subscription(&ctx, &subscription);
-    let mut accepted = validate::accepted(&subscription, &found);
+    let mut accepted = channel::validate::undecodable(&*subscription, found.carrier())
+        .unwrap_or_else(|| validate::accepted(&subscription, &found));
     let mut again = None;
     if subscription.is_going() {
         match verdict(&ctx, &subscription, &found, now).await? {

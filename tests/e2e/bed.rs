@@ -246,13 +246,24 @@ impl Bed {
                 self.kubectl(&[&delete[..], &["subscription,channel,bus"]].concat())
                     .await?;
             }
-            self.kubectl(&[&delete[..], &["pods,deployments"]].concat())
+            self.kubectl(&[&delete[..], &["deployments"]].concat())
+                .await?;
+            // Nobody sends any more: what a leaving dispatcher does for late senders is not waited for.
+            self.kubectl(&[&delete[..], &["pods", "--grace-period=1"]].concat())
                 .await?;
         }
         self.kubectl(&["delete", "namespace", "-l", MARK, "--timeout=90s"])
             .await?;
         if self.installed.get().is_some() {
             self.kubectl(&["delete", "clusterbus", "-l", MARK, "--timeout=90s"])
+                .await?;
+            let left = [
+                "delete",
+                "pods",
+                "-l",
+                "app.kubernetes.io/component=dispatcher",
+            ];
+            self.kubectl(&[&["-n", SYSTEM], &left[..], &["--grace-period=1"]].concat())
                 .await?;
         }
         Ok(())

@@ -140,7 +140,16 @@ pub(crate) struct Sent {
     pub(crate) failed: Vec<String>,
     pub(crate) errors: BTreeMap<String, u64>,
     pub(crate) longest_ms: u64,
+    /// How late the sender itself was woken at worst: the machine's own pauses.
+    late_ms: u64,
     pub(crate) seconds: f64,
+}
+
+impl Sent {
+    /// The longest wait for an answer, in milliseconds, without what the machine itself stood still.
+    pub(crate) const fn stall_ms(&self) -> u64 {
+        self.longest_ms.saturating_sub(self.late_ms)
+    }
 }
 
 /// A sender in a pod.

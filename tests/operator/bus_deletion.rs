@@ -6,7 +6,7 @@ use busway_testkit::{
 use serde_json::json;
 
 use crate::support::{
-    DEADLINE, bus, gone, looked_after, object, operator, says, shared, until, with_crds,
+    DEADLINE, bus, get, gone, looked_after, object, operator, says, shared, until, with_crds,
 };
 
 const OURS: &[&str] = &[
@@ -174,4 +174,37 @@ async fn what_holds_a_child_is_named() {
         .unwrap();
     gone(&namespace, "bus/fast").await;
     nothing_is_left(&namespace).await;
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_bus_that_was_removed_by_force_is_not_in_the_way_of_the_next() {
+    let (namespace, _operator) = looked_after("forced", &[]).await;
+    let made = bus("fast", json!({ "memory": {} }));
+    namespace.apply_yaml(&made).await.unwrap();
+    let begins = "False Unavailable";
+    says(&namespace, "bus/fast", "Dispatching", begins).await;
+    let lift = r#"{"metadata":{"finalizers":[],"annotations":{"channels.busway.dev/pause-reconcile":"true"}}}"#;
+    namespace
+        .kubectl_ok(&["patch", "bus/fast", "--type=merge", "-p", lift])
+        .await
+        .unwrap();
+    namespace.kubectl_ok(&["delete", "bus/fast"]).await.unwrap();
+    let left = namespace.kubectl_ok(OURS).await.unwrap();
+    assert!(left.contains("fast-bus-dispatcher"), "{left}");
+
+    namespace.apply_yaml(&made).await.unwrap();
+    let next = get(&namespace, "bus/fast").await.unwrap();
+    let label = "/metadata/labels/channels.busway.dev~1owner-uid";
+    until(
+        &namespace,
+        "deployment/fast-bus-dispatcher",
+        "is the next one's",
+        |found| {
+            let owner = found.pointer(label);
+            ensure!(owner == next.pointer("/metadata/uid"), "{owner:?}");
+            Ok(())
+        },
+    )
+    .await;
+    says(&namespace, "bus/fast", "Dispatching", begins).await;
 }

@@ -69,8 +69,16 @@ async fn a_third_partys_containers_are_refused_in_a_namespace_unless_the_admin_a
 
     let control = crate::support::shared().await;
     let allowed = ["--scope", "own", "--third-party-buses", "Namespaced"];
-    let _operator = crate::support::operator(control, namespace.name(), &allowed);
+    let mut operator = crate::support::operator(control, namespace.name(), &allowed);
     says(&namespace, "bus/theirs", "Dispatching", "False Unavailable").await;
+    operator.signal("TERM").await.unwrap();
+    operator.ended(DEADLINE).await.unwrap();
+
+    // What runs ends when the admin takes that back.
+    let _operator = crate::support::operator(control, namespace.name(), &["--scope", "own"]);
+    crate::support::gone(&namespace, "deployment/theirs-bus-dispatcher").await;
+    let refused = "False ThirdPartyNotAllowed";
+    says(&namespace, "bus/theirs", "Dispatching", refused).await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ pub(crate) const IMAGE: &str = "registry.test/busway:1";
 /// A control plane with our kinds in it, which the tests of one binary share.
 pub(crate) async fn shared() -> &'static ControlPlane {
     static READY: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
-    let control = ControlPlane::shared().await.unwrap();
+    let control = ControlPlane::shared_of(crate::API_SERVER).await.unwrap();
     READY.get_or_init(|| with_crds(control)).await;
     control
 }

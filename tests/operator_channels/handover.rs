@@ -53,7 +53,7 @@ fn count(metrics: &str, series: &str) -> u64 {
 #[tokio::test]
 async fn the_operator_writes_once_and_the_data_plane_says_ready_and_takes_it_back_whenever_it_can()
 {
-    let control = ControlPlane::start().await.unwrap();
+    let control = ControlPlane::start_of(crate::API_SERVER).await.unwrap();
     prepared(&control).await;
     let operator = Running::start(
         &control,

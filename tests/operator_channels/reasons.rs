@@ -201,6 +201,27 @@ async fn a_channel_of_a_namespace_that_is_not_allowed_says_so_until_it_is() {
     )
     .await;
     get(&namespace, "service/orders-channel").await.unwrap();
+    // Since when is the bus's to know, where nobody of the namespace may write.
+    looks(&namespace, "clusterbus/gold-only", "remembers it", |bus| {
+        let known = bus["status"]["namespaces"].as_array();
+        known.into_iter().flatten().any(|one| {
+            one["name"] == namespace.name() && one["uid"].is_string() && one["revoked"].is_string()
+        })
+    })
+    .await;
+    label("tier=gold").await;
+    says(&namespace, "channel/orders", "Accepted", "True", "Accepted").await;
+    looks(
+        &namespace,
+        "clusterbus/gold-only",
+        "allows it again",
+        |now| {
+            let known = now["status"]["namespaces"].as_array();
+            let mut known = known.into_iter().flatten();
+            known.any(|one| one["name"] == namespace.name() && one["revoked"].is_null())
+        },
+    )
+    .await;
 }
 
 #[tokio::test]

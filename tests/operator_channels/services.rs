@@ -183,7 +183,7 @@ async fn a_service_that_is_somebody_elses_is_never_touched_and_its_end_is_notice
 #[tokio::test]
 async fn the_kind_of_service_is_the_administrators_and_may_be_none() {
     // Of its own: two operators would not agree.
-    let control = ControlPlane::start().await.unwrap();
+    let control = ControlPlane::start_of(crate::API_SERVER).await.unwrap();
     prepared(&control).await;
     let namespace = control.namespace("kinds").await.unwrap();
     let scope = Scope::Namespaces(vec![namespace.name().to_owned()]);

@@ -108,7 +108,7 @@ impl Running {
 /// The control plane and the operator that most tests share.
 pub(crate) async fn shared() -> &'static ControlPlane {
     static READY: OnceCell<Running> = OnceCell::const_new();
-    let control = ControlPlane::shared().await.unwrap();
+    let control = ControlPlane::shared_of(crate::API_SERVER).await.unwrap();
     READY
         .get_or_init(|| async {
             prepared(control).await;

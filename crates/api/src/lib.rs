@@ -26,6 +26,7 @@ pub mod reason;
 pub mod crds;
 pub mod fields;
 pub mod support;
+pub mod undeclared;
 pub mod validate;
 
 mod schema;

@@ -94,7 +94,7 @@ reasons! {
     ChannelNotReady on [Accepted, Subscribed]: "The channel is not provisioned.", "Look at the channel's conditions.";
     ChannelDeleted on [Accepted, Provisioned, Routable]: "The channel is being deleted.", "";
     SubscriptionDeleted on [Accepted]: "The subscription is being deleted, and cannot be removed from the bus.", "See the message: it is let go without that at the time it names.";
-    Undecodable on [Accepted, Synced]: "The object is of a form that this version does not know; its last good form goes on.", "Upgrade the dispatcher, or correct the object as the message says.";
+    Undecodable on [Accepted, Synced, Provisioning, Dispatching]: "The object is of a form that this version does not know; what there is of it goes on.", "Upgrade the operator and the dispatcher, or correct the object as the message says.";
 
     // What it asks for.
     NotYetSupported on [Accepted, Resolved, Synced]: "A field is set whose behaviour this version does not have.", "Remove the fields that the message names; docs/fields.md lists all.";
@@ -136,6 +136,7 @@ reasons! {
     Unavailable on [Provisioning, Dispatching]: "The workload does not run as the spec asks.", "See the message, and the pods it names.";
     RollingOut on [Provisioning, Dispatching]: "Pods are being replaced; those of before go on serving.", "Wait; if it stays, look at the pods.";
     ApplyRefused on [Serviceable, Provisioning, Dispatching]: "The API server refuses an object that has to be made.", "See the message; adapt the spec, the quota or the operator's rights.";
+    NamespaceTerminating on [Serviceable, Provisioning, Dispatching]: "The namespace is being deleted, and nothing can be made in it.", "";
     ThirdPartyNotAllowed on [Provisioning, Dispatching]: "A Bus of a namespace may not bring containers of its own here.", "Use a ClusterBus, or have the admin set the chart's thirdPartyBuses to Namespaced.";
     PodRefused on [Provisioning, Dispatching]: "The namespace's rules refuse the pod.", "See the message; adapt the container or the namespace's Pod Security.";
     DispatcherUnavailable on [Ready]: "Nothing has served the bus for a minute or longer.", "Look at the bus's conditions.";

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
+use std::time::Duration;
 
 use kube::core::{Message, Rule};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -91,6 +92,62 @@ text! {
     AddressText, MAX_ADDRESS_TEXT
 }
 
+/// Why a text is not a duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a duration, written like 200ms, 30s, 1h30m or PT1H30M")]
+pub struct NoDuration;
+
+/// Reads a [`DurationText`], and whatever else is a number and a unit (`h`, `m`, `s`, `ms`, `us`, `ns`), once or several
+/// times: as the API server does.
+///
+/// # Errors
+/// On anything else, and past 584 years.
+pub fn parse_duration(text: &str) -> Result<Duration, NoDuration> {
+    let iso = text.strip_prefix("PT").map(str::to_ascii_lowercase);
+    let mut rest = iso.as_deref().unwrap_or(text);
+    let mut nanos = 0_u64;
+    if rest.is_empty() {
+        return Err(NoDuration);
+    }
+    while !rest.is_empty() {
+        let (part, after) = first_part(rest).ok_or(NoDuration)?;
+        nanos = nanos.checked_add(part).ok_or(NoDuration)?;
+        rest = after;
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// The first number and unit in nanoseconds, and what follows.
+fn first_part(text: &str) -> Option<(u64, &str)> {
+    /// Longer names first: `ms` is no `m`.
+    const UNITS: [(&str, u64); 6] = [
+        ("ms", 1_000_000),
+        ("us", 1_000),
+        ("ns", 1),
+        ("h", 3_600_000_000_000),
+        ("m", 60_000_000_000),
+        ("s", 1_000_000_000),
+    ];
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, rest) = text.split_at(end);
+    let (unit, rest) = UNITS
+        .iter()
+        .find_map(|(name, unit)| Some((*unit, rest.strip_prefix(name)?)))?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u64 = if whole.is_empty() && !fraction.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
+    let mut nanos = u128::from(whole) * u128::from(unit);
+    let mut scale = u128::from(unit);
+    for digit in fraction.chars() {
+        scale /= 10;
+        nanos += u128::from(digit.to_digit(10)?) * scale;
+    }
+    Some((u64::try_from(nanos).ok()?, rest))
+}
+
 /// A duration of that form, from `least` to `most`.
 pub(crate) fn duration(least: &str, most: &str) -> Rule {
     let value = "duration(self.startsWith('PT') ? self.substring(2).lowerAscii() : self)";
@@ -147,4 +204,42 @@ fn address_pattern() -> String {
     format!(
         "^(https?://[^/?#@\\\\s]+([/?#][^\\\\s]*)?|https?://[^/?#@\\\\s]+@[^/?#@\\\\s]+([/?#][^\\\\s]*)?|{HOST}(:[0-9]{{1,5}})?(/[^\\\\s]*)?)$"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_the_schema_takes_them() {
+        for (text, millis) in [
+            ("0s", 0),
+            ("200ms", 200),
+            ("1h30m", 5_400_000),
+            ("PT1H30M", 5_400_000),
+            ("PT0.5S", 500),
+            ("1.5h30m", 7_200_000),
+            ("5s10m", 605_000),
+            (".5s", 500),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_millis(millis)),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "PT",
+            "5",
+            "s",
+            "1h ",
+            "-1s",
+            "1..5s",
+            "1 hour",
+            "9999999999h",
+        ] {
+            assert_eq!(parse_duration(text), Err(NoDuration), "{text:?}");
+        }
+    }
 }

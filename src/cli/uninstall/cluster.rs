@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use busway_api::{Bus, Channel, ClusterBus, Subscription};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use jiff::Timestamp;
 use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Api, Client, Config, ResourceExt as _,
@@ -20,12 +19,15 @@ const PAGE_SIZE: u32 = 500;
 const AT_ONCE: usize = 16;
 /// How long one connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What an operator's Lease is called where nobody said otherwise.
-const OPERATOR_LEASE: &str = "busway-operator";
-/// How long a Lease without a duration counts.
-const LEASE_DURATION: i32 = 15;
 /// The label of all that an operator made.
 pub(super) const CHILDREN: &str = "app.kubernetes.io/managed-by=busway-operator";
+
+/// Whether objects of a kind are in namespaces.
+#[derive(Clone, Copy, Debug)]
+enum Placed {
+    InNamespaces,
+    InNone,
+}
 
 /// Our kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,13 @@ impl Kind {
         }
     }
 
+    fn placed(self) -> Placed {
+        match self {
+            Self::Subscription | Self::Channel | Self::Bus => Placed::InNamespaces,
+            Self::ClusterBus => Placed::InNone,
+        }
+    }
+
     fn resource(self) -> ApiResource {
         match self {
             Self::Subscription => ApiResource::erase::<Subscription>(&()),
@@ -91,44 +100,77 @@ impl Left {
         }
     }
 
+    pub(super) fn is_going(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
     pub(super) fn is_held(&self) -> bool {
         let finalizers = self.metadata.finalizers.as_deref().unwrap_or_default();
         finalizers.iter().any(|name| name == self.kind.finalizer())
     }
 }
 
-/// A cluster, with the rights of who calls.
+/// A cluster or some of its namespaces, with the rights of who calls.
 pub(super) struct Cluster {
     client: Client,
+    namespaces: Vec<String>,
 }
 
 impl Cluster {
-    pub(super) async fn connect() -> anyhow::Result<Self> {
+    /// None of `namespaces`: all, and what is in none.
+    pub(super) async fn connect(namespaces: Vec<String>) -> anyhow::Result<Self> {
         let mut config = Config::infer()
             .await
             .context("no API server: no kubeconfig was found")?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         let client = Client::try_from(config).context("making a Kubernetes client")?;
-        Ok(Self { client })
+        Ok(Self { client, namespaces })
     }
 
-    /// Who works as an operator, when somebody does.
-    pub(super) async fn operator(&self) -> anyhow::Result<Option<String>> {
-        let api = Api::<Lease>::all(self.client.clone());
-        let named = ListParams::default().fields(&format!("metadata.name={OPERATOR_LEASE}"));
-        let labelled = ListParams::default().labels("app.kubernetes.io/component=operator");
-        for params in [named, labelled] {
-            let found = api.list(&params).await.context("listing Leases")?;
-            if let Some(holder) = found.items.iter().find_map(holder) {
-                return Ok(Some(holder));
-            }
+    /// Those that it is about, when it is not about all.
+    pub(super) fn namespaces(&self) -> &[String] {
+        &self.namespaces
+    }
+
+    /// Where objects of a resource are.
+    fn places(&self, resource: &ApiResource, scope: Placed) -> Vec<Api<DynamicObject>> {
+        let client = || self.client.clone();
+        if self.namespaces.is_empty() {
+            return vec![Api::all_with(client(), resource)];
         }
-        Ok(None)
+        let names = match scope {
+            Placed::InNamespaces => self.namespaces.as_slice(),
+            Placed::InNone => &[],
+        };
+        names
+            .iter()
+            .map(|namespace| Api::namespaced_with(client(), namespace, resource))
+            .collect()
+    }
+
+    /// The Leases of the whole cluster with this name or one of these labels.
+    pub(super) async fn leases(&self, name: &str, labels: &[&str]) -> anyhow::Result<Vec<Lease>> {
+        let api = Api::<Lease>::all(self.client.clone());
+        let named = ListParams::default().fields(&format!("metadata.name={name}"));
+        let labelled = labels.iter().map(|all| ListParams::default().labels(all));
+        let mut found = Vec::new();
+        for params in [named].into_iter().chain(labelled) {
+            let listed = api.list(&params).await;
+            found.extend(listed.context("listing Leases, to see whether an operator works")?);
+        }
+        Ok(found)
     }
 
     /// All that is left of a kind; nothing, where its definition is gone.
     pub(super) async fn left(&self, kind: Kind) -> anyhow::Result<Vec<Left>> {
-        let api = Api::<DynamicObject>::all_with(self.client.clone(), &kind.resource());
+        let mut left = Vec::new();
+        for api in self.places(&kind.resource(), kind.placed()) {
+            left.extend(self.left_in(&api, kind).await?);
+        }
+        Ok(left)
+    }
+
+    async fn left_in(&self, api: &Api<DynamicObject>, kind: Kind) -> anyhow::Result<Vec<Left>> {
         let mut left = Vec::new();
         let mut params = ListParams::default().limit(PAGE_SIZE);
         loop {
@@ -159,9 +201,7 @@ impl Cluster {
 
     /// Asks for the deletion of those that are not being deleted.
     pub(super) async fn delete_all(&self, kind: Kind, all: &[Left]) -> anyhow::Result<()> {
-        let waiting = all
-            .iter()
-            .filter(|left| left.metadata.deletion_timestamp.is_none());
+        let waiting = all.iter().filter(|left| !left.is_going());
         stream::iter(waiting.map(|left| self.delete(kind, left)))
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()
@@ -182,8 +222,8 @@ impl Cluster {
         gone_is_fine(deleted.map(drop)).with_context(|| format!("deleting {}", left.told()))
     }
 
-    /// Takes our finalizer off.
-    pub(super) async fn lift(&self, kind: Kind, left: &Left) -> anyhow::Result<()> {
+    /// Takes our finalizer off. Says whether that was done: what is gone or was changed since it was seen is left as it is.
+    pub(super) async fn lift(&self, kind: Kind, left: &Left) -> anyhow::Result<bool> {
         let mut finalizers = left.metadata.finalizers.clone().unwrap_or_default();
         finalizers.retain(|name| name != kind.finalizer());
         let patch = json!({ "metadata": {
@@ -195,11 +235,9 @@ impl Cluster {
         let api = self.api(kind, left);
         let patch = Patch::Merge(&patch);
         match api.patch(name, &PatchParams::default(), &patch).await {
-            // It changed at the same time: the next look has its new form.
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-            done => {
-                gone_is_fine(done.map(drop)).with_context(|| format!("lifting {}", left.told()))
-            }
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("lifting {}", left.told())),
         }
     }
 
@@ -207,17 +245,18 @@ impl Cluster {
     pub(super) async fn children(&self) -> anyhow::Result<Vec<String>> {
         let params = ListParams::default().labels(CHILDREN);
         let mut found = Vec::new();
-        for resource in child_resources() {
-            let api = Api::<DynamicObject>::all_with(self.client.clone(), &resource);
-            let listed = api.list_metadata(&params).await;
-            let listed = listed.with_context(|| format!("listing {}", resource.plural))?;
-            found.extend(listed.items.into_iter().map(|child: PartialObjectMeta<_>| {
-                let (plural, name) = (&resource.plural, child.name_any());
-                match child.metadata.namespace {
-                    Some(namespace) => format!("{plural} {namespace}/{name}"),
-                    None => format!("{plural} {name}"),
-                }
-            }));
+        for (resource, placed) in child_resources() {
+            for api in self.places(&resource, placed) {
+                let listed = api.list_metadata(&params).await;
+                let listed = listed.with_context(|| format!("listing {}", resource.plural))?;
+                found.extend(listed.items.into_iter().map(|child: PartialObjectMeta<_>| {
+                    let (plural, name) = (&resource.plural, child.name_any());
+                    match child.metadata.namespace {
+                        Some(namespace) => format!("{plural} {namespace}/{name}"),
+                        None => format!("{plural} {name}"),
+                    }
+                }));
+            }
         }
         Ok(found)
     }
@@ -240,20 +279,7 @@ fn gone_is_fine(done: kube::Result<()>) -> kube::Result<()> {
     }
 }
 
-/// What says who holds a Lease that is fresh.
-fn holder(lease: &Lease) -> Option<String> {
-    let spec = lease.spec.as_ref()?;
-    let holder = spec.holder_identity.as_deref().filter(|h| !h.is_empty())?;
-    let renewed = spec.renew_time.as_ref()?.0;
-    let lasts = i64::from(spec.lease_duration_seconds.unwrap_or(LEASE_DURATION));
-    let age = Timestamp::now().as_second() - renewed.as_second();
-    (age <= lasts).then(|| {
-        let namespace = lease.namespace().unwrap_or_default();
-        format!("{holder} holds Lease {namespace}/{}", lease.name_any())
-    })
-}
-
-fn child_resources() -> Vec<ApiResource> {
+fn child_resources() -> Vec<(ApiResource, Placed)> {
     use k8s_openapi::api::{
         apps::v1::Deployment,
         core::v1::{Service, ServiceAccount},
@@ -261,15 +287,19 @@ fn child_resources() -> Vec<ApiResource> {
         policy::v1::PodDisruptionBudget,
         rbac::v1::{ClusterRoleBinding, Role, RoleBinding},
     };
-    vec![
+    let namespaced = [
         ApiResource::erase::<Deployment>(&()),
         ApiResource::erase::<Service>(&()),
         ApiResource::erase::<ServiceAccount>(&()),
         ApiResource::erase::<Role>(&()),
         ApiResource::erase::<RoleBinding>(&()),
-        ApiResource::erase::<ClusterRoleBinding>(&()),
         ApiResource::erase::<Lease>(&()),
         ApiResource::erase::<PodDisruptionBudget>(&()),
         ApiResource::erase::<NetworkPolicy>(&()),
-    ]
+    ];
+    let in_none = ApiResource::erase::<ClusterRoleBinding>(&());
+    let namespaced = namespaced
+        .into_iter()
+        .map(|one| (one, Placed::InNamespaces));
+    namespaced.chain([(in_none, Placed::InNone)]).collect()
 }

@@ -1,5 +1,7 @@
 //! What an uninstall says of what is left.
 
+use std::collections::BTreeSet;
+
 use busway_api::conditions::{ConditionType, Truth, find};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -21,6 +23,34 @@ pub(super) fn count(kind: Kind, many: usize) -> String {
             };
             format!("{many} {}{ending}", kind.as_str())
         }
+    }
+}
+
+/// As [`count`], and in which namespaces they are.
+pub(super) fn count_where(kind: Kind, left: &[Left]) -> String {
+    let all = left.iter().filter_map(|one| one.metadata.namespace.clone());
+    let namespaces: Vec<_> = all.collect::<BTreeSet<_>>().into_iter().collect();
+    format!("{}{}", count(kind, left.len()), within(&namespaces))
+}
+
+/// ` in a, b`, or nothing where there is nothing to name.
+pub(super) fn within(namespaces: &[String]) -> String {
+    if namespaces.is_empty() {
+        return String::new();
+    }
+    let (named, more) = namespaces.split_at(namespaces.len().min(NAMED));
+    match more.len() {
+        0 => format!(" in {}", named.join(", ")),
+        more => format!(" in {} and {more} more namespaces", named.join(", ")),
+    }
+}
+
+/// By whom.
+pub(super) fn held(left: &[Left]) -> &'static str {
+    if left.iter().any(Left::is_held) {
+        "and what holds them could not be lifted"
+    } else {
+        "held by somebody else's finalizers"
     }
 }
 
@@ -53,8 +83,11 @@ fn line(left: &Left) -> String {
 
 /// The condition that tells most of why it is still there.
 fn reason(left: &Left) -> Option<&Condition> {
-    let blocked = find(&left.conditions, ConditionType::DeletionBlocked)
-        .filter(|c| Truth::of(c) == Truth::True);
+    let right =
+        |kind| find(&left.conditions, kind).filter(|c: &&Condition| Truth::of(c) == Truth::True);
+    // Before the rest: whoever is left alone by its operator waits for no other thing.
+    let paused = right(ConditionType::ReconcilePaused);
+    let blocked = right(ConditionType::DeletionBlocked);
     let own = match left.kind {
         Kind::Subscription => [ConditionType::Accepted, ConditionType::Subscribed],
         Kind::Channel => [ConditionType::Accepted, ConditionType::Provisioned],
@@ -63,7 +96,7 @@ fn reason(left: &Left) -> Option<&Condition> {
     let wrong = |kind: &ConditionType| {
         find(&left.conditions, *kind).filter(|c| Truth::of(c) == Truth::False)
     };
-    blocked.or_else(|| own.iter().find_map(wrong))
+    paused.or(blocked).or_else(|| own.iter().find_map(wrong))
 }
 
 #[cfg(test)]
@@ -113,6 +146,13 @@ mod tests {
             line,
             "Channel shop/orders waits: ChannelDeleted: until noon"
         );
+        let said = Said::yes(
+            ConditionType::ReconcilePaused,
+            "PausedByAnnotation",
+            "remove it",
+        );
+        let line = lines(&[left(Kind::Bus, "main", Some(said))]).remove(0);
+        assert_eq!(line, "Bus shop/main waits: PausedByAnnotation: remove it");
         let mut held = left(Kind::Channel, "orders", None);
         held.metadata.finalizers = Some(vec!["example.com/mine".to_owned()]);
         assert_eq!(
@@ -129,5 +169,29 @@ mod tests {
         assert_eq!(lines.last().unwrap(), "… and 990 more");
         assert_eq!(count(Kind::ClusterBus, 2), "2 ClusterBuses");
         assert_eq!(count(Kind::Channel, 0), "no Channel");
+    }
+
+    #[test]
+    fn namespaces_are_named_up_to_a_number() {
+        let one = left(Kind::Channel, "orders", None);
+        assert_eq!(
+            count_where(Kind::Channel, &[one.clone(), one]),
+            "2 Channels in shop"
+        );
+        assert_eq!(within(&[]), "");
+        let many: Vec<_> = (0..12).map(|n| format!("n{n}")).collect();
+        assert!(within(&many).ends_with("n9 and 2 more namespaces"));
+    }
+
+    #[test]
+    fn who_holds_what_is_left_is_told_apart() {
+        let mut held_by = left(Kind::Channel, "orders", None);
+        held_by.metadata.finalizers = Some(vec!["example.com/mine".to_owned()]);
+        assert_eq!(
+            held(&[held_by.clone()]),
+            "held by somebody else's finalizers"
+        );
+        held_by.metadata.finalizers = Some(vec![Kind::Channel.finalizer().to_owned()]);
+        assert_eq!(held(&[held_by]), "and what holds them could not be lifted");
     }
 }

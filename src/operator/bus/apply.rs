@@ -40,8 +40,8 @@ pub(super) struct Done {
     pub(super) provisioner: Option<Deployment>,
     /// What could not be written.
     pub(super) failed: Vec<(ChildRef, Error)>,
-    /// The new image has to wait for another bus.
-    waits: bool,
+    /// The new image has to wait for that Deployment of another bus.
+    pub(super) waits: Option<ChildRef>,
 }
 
 impl Done {
@@ -49,7 +49,7 @@ impl Done {
     pub(super) fn outcome(self, turn_look: Duration) -> Outcome {
         match self.failed.into_iter().next() {
             Some((_, error)) => Err(error),
-            None if self.waits => Ok(Action::requeue(turn_look)),
+            None if self.waits.is_some() => Ok(Action::requeue(turn_look)),
             None => Ok(Action::await_change()),
         }
     }
@@ -68,13 +68,17 @@ pub(super) async fn all<K: AnyBus>(
     let (dispatcher, provisioner) = (names.dispatcher(), names.provisioner());
     let kept: BTreeSet<ChildRef> = wanted.iter().map(|child| child.at.clone()).collect();
     let mut account = None;
+    let mut impersonates = false;
     for mut child in wanted {
+        if impersonates && relies_on_account(child.at.kind) {
+            continue;
+        }
         if child.at.kind == ChildKind::Deployment {
             carry_account(ctx, &mut child, account.as_deref());
         }
         let is_dispatcher = child.at.kind == ChildKind::Deployment && child.at.name == dispatcher;
-        if is_dispatcher && waits(ctx, bus, found, &child.at) {
-            done.waits = true;
+        if is_dispatcher && let Some(other) = waits(ctx, bus, found, &child.at) {
+            done.waits = Some(other);
             continue;
         }
         let outcome = one(ctx, bus, found, &child, is_dispatcher).await;
@@ -95,6 +99,8 @@ pub(super) async fn all<K: AnyBus>(
                 }
             }
             Err(error) => {
+                impersonates |= matches!(error, Error::NameClash { .. })
+                    && matches!(child.at.kind, ChildKind::ServiceAccount | ChildKind::Lease);
                 tracing::debug!(object = child.at.told(), %error, "not written");
                 done.failed.push((child.at, error));
             }
@@ -108,6 +114,32 @@ pub(super) async fn all<K: AnyBus>(
         }
     }
     done
+}
+
+/// Ends what the bus runs and may not run any more; the rest of it stays, so that what it says has an address.
+pub(super) async fn end_workload<K: AnyBus>(
+    ctx: &Context,
+    bus: &K,
+    place: &Place,
+) -> Result<(), Error> {
+    let mut children = super::children(ctx, bus, place);
+    children.retain(|at| at.kind == ChildKind::Deployment);
+    for at in children {
+        apply::remove(ctx, bus.uid_or_empty(), &at).await?;
+    }
+    Ok(())
+}
+
+/// Whether it gives rights to the bus's account or on its Lease, or runs as it. With one of these somebody else's, that
+/// would be theirs: pods would run as an account that was never the bus's, and could write to a Lease that is not.
+const fn relies_on_account(kind: ChildKind) -> bool {
+    matches!(
+        kind,
+        ChildKind::Role
+            | ChildKind::RoleBinding
+            | ChildKind::ClusterRoleBinding
+            | ChildKind::Deployment
+    )
 }
 
 async fn one<K: AnyBus>(
@@ -148,11 +180,11 @@ fn carry_account(ctx: &Context, child: &mut Child, account: Option<&str>) {
 }
 
 /// Whether a new image of the operator has to wait: a pinned one, and a third party's, is the bus's own.
-fn waits<K: AnyBus>(ctx: &Context, bus: &K, found: &Found, at: &ChildRef) -> bool {
+fn waits<K: AnyBus>(ctx: &Context, bus: &K, found: &Found, at: &ChildRef) -> Option<ChildRef> {
     let spec = bus.bus();
     let follows = spec.dispatcher.is_none() && spec.workload.image.is_none();
     let live = found.dispatcher.as_ref().filter(|_| follows);
-    live.is_some_and(|live| turn::waits(ctx, at, live, bus.generation()))
+    turn::waits(ctx, at, live?, bus.generation())
 }
 
 /// A field that its only owner no longer applies falls back to its default, which for `replicas` is one pod. So where

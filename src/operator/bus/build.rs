@@ -43,12 +43,14 @@ impl<K: AnyBus> Plan<'_, K> {
                 &self.place.name,
                 self.bus.uid_or_empty(),
             )),
+            annotations: Some(labels::annotations()),
             ..ObjectMeta::default()
         }
     }
 }
 
-/// Every child, in the order in which they are made: what a pod needs comes before it.
+/// Every child, in the order in which they are made: what a pod needs comes before it, and the account and the Leases
+/// before what gives rights on them.
 ///
 /// # Errors
 /// None that can be met: see [`Child::new`].
@@ -63,15 +65,18 @@ pub(super) fn all<K: AnyBus>(
         place,
         settings,
     };
-    let mut children = vec![
-        Child::new(ChildKind::ServiceAccount, &access::account(&plan))?,
-        Child::new(ChildKind::Role, &access::role(&plan))?,
-        Child::new(ChildKind::RoleBinding, &access::role_binding(&plan))?,
-        access::channels_binding(&plan)?,
-    ];
+    let mut children = vec![Child::new(
+        ChildKind::ServiceAccount,
+        &access::account(&plan),
+    )?];
     for lease in access::leases(&plan) {
         children.push(Child::new(ChildKind::Lease, &lease)?);
     }
+    children.extend([
+        Child::new(ChildKind::Role, &access::role(&plan))?,
+        Child::new(ChildKind::RoleBinding, &access::role_binding(&plan))?,
+        access::channels_binding(&plan)?,
+    ]);
     children.push(Child::new(ChildKind::Service, &network::service(&plan))?);
     if let Some(policy) = network::policy(&plan) {
         children.push(Child::new(ChildKind::NetworkPolicy, &policy)?);

@@ -190,6 +190,7 @@ async fn last_look<K: AnyBus>(ctx: &Context, bus: &K) -> Outcome {
     }
     let lift = |finalizers: &mut Vec<String>| finalizers.retain(|one| one != WORKLOAD_FINALIZER);
     change(ctx, bus, lift).await?;
+    ctx.admitted.forget(bus.uid_or_empty());
     tracing::info!(object = bus.told(), "nothing is left of it");
     Ok(Action::await_change())
 }

@@ -11,11 +11,13 @@ use busway_api::{
 use k8s_openapi::{
     api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp,
 };
+use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::{AnyBus, Place, apply::Done, delete::Blocked, dereference::Found, validate::Refusal};
 use crate::operator::{
-    children::ChildKind,
+    apply,
+    children::{ChildKind, ChildRef},
     context::Context,
     error::Error,
     events::Note,
@@ -39,6 +41,7 @@ const FIELDS: &[&str] = &[
     "service",
     "replicas",
     "selector",
+    "namespaces",
 ];
 /// Reasons that somebody should be told of when they turn up.
 const NEWS: &[Reason] = &[
@@ -47,6 +50,7 @@ const NEWS: &[Reason] = &[
     Reason::PodRefused,
     Reason::ThirdPartyNotAllowed,
     Reason::InvalidSpec,
+    Reason::Undecodable,
     Reason::ChannelsRemain,
 ];
 
@@ -64,6 +68,7 @@ pub(super) async fn told<K: AnyBus>(
     let dispatcher = done.dispatcher.as_ref().or(found.dispatcher.as_ref());
     let judged = failure(Dispatching, done, &place.names().provisioner())
         .unwrap_or_else(|| workload::judge(Dispatching, dispatcher, found, Component::Dispatcher));
+    let judged = waiting(judged, done.waits.as_ref());
     words.say(if bus.bus().provisioner.is_some() {
         let provisioner = done.provisioner.as_ref().or(found.provisioner.as_ref());
         failed_provisioner(done, &place.names().provisioner()).unwrap_or_else(|| {
@@ -93,6 +98,29 @@ pub(super) async fn refused<K: AnyBus>(
     words.say(serviceable(found, &Done::default()));
     for kind in [Provisioning, Dispatching] {
         words.say(Said::no(kind, refusal.reason, refusal.message.clone()));
+    }
+    let place = bus.place(&ctx.settings);
+    fields(ctx, bus, &place, found.dispatcher.as_ref(), &mut words);
+    finish(ctx, bus, words, blocked).await
+}
+
+/// Says that this version cannot read what it asks for. What serves it is not dead for that.
+pub(super) async fn undecodable<K: AnyBus>(
+    ctx: &Context,
+    bus: &K,
+    found: &Found,
+    why: &str,
+    blocked: Option<&Blocked>,
+) -> Result<(), Error> {
+    let mut words = Words::new(OWNED, FIELDS);
+    words.say(serviceable(found, &Done::default()));
+    let (truth, what) = match found.dispatcher {
+        Some(_) => (Truth::Unknown, "what serves it is left as it is"),
+        None => (Truth::False, "nothing is made for it"),
+    };
+    for kind in [Provisioning, Dispatching] {
+        let message = format!("this version of Busway cannot read its spec, so {what}: {why}");
+        words.say(Said::new(kind, truth, Reason::Undecodable, message));
     }
     let place = bus.place(&ctx.settings);
     fields(ctx, bus, &place, found.dispatcher.as_ref(), &mut words);
@@ -133,7 +161,7 @@ pub(super) async fn ending<K: AnyBus>(
     words.say(Said::yes(DeletionBlocked, Reason::ChildrenRemain, message));
     words.say(Said::no(Ready, Reason::Stopped, "the bus is being deleted"));
     words.field("observedGeneration", bus.generation());
-    status::write(ctx, bus, &words).await.map(drop)
+    write(ctx, bus, words).await.map(drop)
 }
 
 async fn finish<K: AnyBus>(
@@ -156,14 +184,29 @@ async fn finish<K: AnyBus>(
     }
     words.say(ready::bus(&all, generation));
     words.field("observedGeneration", generation);
-    if status::write(ctx, bus, &words).await? {
+    if write(ctx, bus, words.clone()).await? {
         news(ctx, bus, &words);
     }
     Ok(())
 }
 
+/// Writes it, with the namespaces that it has taken in.
+async fn write<K: AnyBus>(ctx: &Context, bus: &K, mut words: Words) -> Result<bool, Error> {
+    let admitted = bus.admitted(ctx);
+    if !admitted.is_empty() {
+        words.field("namespaces", json!(admitted));
+    }
+    let wrote = status::write(ctx, bus, &words).await?;
+    ctx.admitted.wrote(bus.uid_or_empty(), admitted);
+    Ok(wrote)
+}
+
 /// An Event where a condition turned to what a person has to do something about.
 fn news<K: AnyBus>(ctx: &Context, bus: &K, words: &Words) {
+    if apply::namespace_goes(ctx, bus.uid_or_empty(), bus.namespace().as_deref()) {
+        // No Event can be made there either.
+        return;
+    }
     for said in words.said.iter().filter(|said| said.kind != Ready) {
         let before = conditions::find(bus.conditions(), said.kind);
         let known = before.is_some_and(|before| before.reason == said.reason);
@@ -216,6 +259,17 @@ fn serviceable(found: &Found, done: &Done) -> Said {
     }
 }
 
+/// All is well, but for the operator's new image, whose turn has not come here.
+fn waiting(mut said: Said, other: Option<&ChildRef>) -> Said {
+    if let (Some(other), Truth::True) = (other, said.truth) {
+        said.message = format!(
+            "the operator's new image waits for its turn here: {} is being updated",
+            other.told()
+        );
+    }
+    said
+}
+
 /// What could not be made of what a dispatcher needs.
 fn failure(kind: ConditionType, done: &Done, provisioner: &str) -> Option<Said> {
     let mut failed = done.failed.iter().filter(|(at, _)| {
@@ -237,6 +291,7 @@ fn said(kind: ConditionType, error: &Error) -> Said {
         Error::Refused { message, .. } if workload::is_pod_security(message) => {
             (Truth::False, Reason::PodRefused)
         }
+        Error::NamespaceTerminating { .. } => (Truth::False, Reason::NamespaceTerminating),
         Error::Refused { .. } | Error::Invalid { .. } => (Truth::False, Reason::ApplyRefused),
         Error::Conflict { .. }
         | Error::Gone { .. }

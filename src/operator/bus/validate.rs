@@ -39,6 +39,22 @@ pub(super) fn check(spec: &BusSpec, kind: BusKind, settings: &Settings) -> Resul
                 .to_owned(),
         });
     }
+    // Any image at all would be a container of one's own under another name.
+    let pinned = spec.workload.image.as_deref().filter(|image| {
+        kind == BusKind::Bus
+            && settings.third_party_buses == ThirdPartyBuses::Cluster
+            && repository(image) != repository(&settings.image)
+    });
+    if let Some(image) = pinned {
+        return Err(Refusal {
+            reason: Reason::ThirdPartyNotAllowed,
+            message: format!(
+                "spec.image: {image:?} is not of {:?}; other repositories are for ClusterBuses only here: \
+                 the chart's thirdPartyBuses is not Namespaced",
+                repository(&settings.image)
+            ),
+        });
+    }
     let taken = spec
         .volumes
         .iter()
@@ -53,6 +69,16 @@ pub(super) fn check(spec: &BusSpec, kind: BusKind, settings: &Settings) -> Resul
         });
     }
     Ok(())
+}
+
+/// An image without its tag and digest.
+fn repository(image: &str) -> &str {
+    let tagged = image.split_once('@').map_or(image, |(tagged, _)| tagged);
+    match tagged.rsplit_once(':') {
+        // Else it is a registry's port.
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => tagged,
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +108,46 @@ mod tests {
         );
         settings.third_party_buses = ThirdPartyBuses::Namespaced;
         assert_eq!(check(&third_party(), BusKind::Bus, &settings), Ok(()));
+    }
+
+    #[test]
+    fn an_image_is_pinned_within_the_operators_repository_unless_the_admin_says_otherwise() {
+        let mut settings = fixtures::settings();
+        let pinned = |image: &str| {
+            let mut spec = fixtures::memory();
+            spec.workload.image = Some(image.to_owned());
+            spec
+        };
+        for (operators, same) in [
+            ("registry.test/busway:1", "registry.test/busway:0"),
+            ("registry.test/busway:1", "registry.test/busway@sha256:00"),
+            ("registry.test/busway:1", "registry.test/busway"),
+            ("registry.test:5000/busway", "registry.test:5000/busway:2"),
+            ("busway@sha256:11", "busway:1@sha256:22"),
+        ] {
+            settings.image = operators.to_owned();
+            assert_eq!(
+                check(&pinned(same), BusKind::Bus, &settings),
+                Ok(()),
+                "{same}"
+            );
+        }
+        settings.image = "registry.test:5000/busway:1".to_owned();
+        for other in [
+            "registry.test:5000/busway-evil:1",
+            "registry.test:5000/busway:1/evil:1",
+            "registry.test:5001/busway:1",
+            "busway:1",
+        ] {
+            let refused = check(&pinned(other), BusKind::Bus, &settings).unwrap_err();
+            assert_eq!(refused.reason, Reason::ThirdPartyNotAllowed, "{other}");
+            assert_eq!(
+                check(&pinned(other), BusKind::ClusterBus, &settings),
+                Ok(())
+            );
+        }
+        settings.third_party_buses = ThirdPartyBuses::Namespaced;
+        assert_eq!(check(&pinned("busway:1"), BusKind::Bus, &settings), Ok(()));
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub(crate) fn service(
             name: Some(names::channel_service(&channel.name_any())),
             namespace: Some(namespace),
             labels: Some(labels::of(Component::Channel, carrier_name(carrier), &uid)),
+            annotations: Some(labels::annotations()),
             owner_references: Some(vec![owner(channel, uid)]),
             ..ObjectMeta::default()
         },

@@ -1,14 +1,20 @@
 //! The bus that carries a channel, as far as Channels and Subscriptions need to know it.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
+};
 
 use busway_api::{
     Bus, BusStatus, Channel, ClusterBus,
     conditions::{ConditionType, Truth, find},
+    text::parse_duration,
 };
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector},
-    jiff::{SignedDuration, Timestamp},
+    jiff::Timestamp,
 };
 use kube::{
     ResourceExt as _,
@@ -79,10 +85,14 @@ pub(crate) struct Carrier {
     /// Where its Service and its pods are.
     pub(crate) namespace: String,
     pub(crate) conditions: Vec<Condition>,
+    /// Whether hooks run in a workload of their own.
+    pub(crate) provisions_apart: bool,
     /// Who may put channels on it; unset: all.
     pub(crate) allowed: Option<LabelSelector>,
     /// How long a channel that is no longer allowed goes on; unset: for ever.
     pub(crate) revoke_grace: Option<Duration>,
+    /// Tells apart which namespaces are no longer allowed, and since when.
+    pub(crate) revoked: u64,
 }
 
 impl Carrier {
@@ -97,8 +107,10 @@ impl Carrier {
             service,
             namespace,
             conditions: conditions(bus.status.as_ref()),
+            provisions_apart: bus.spec.provisioner.is_some(),
             allowed: None,
             revoke_grace: None,
+            revoked: 0,
         }
     }
 
@@ -112,8 +124,10 @@ impl Carrier {
             service,
             namespace: namespace.to_owned(),
             conditions: conditions(bus.status.as_ref()),
+            provisions_apart: bus.spec.bus.provisioner.is_some(),
             allowed: bus.spec.allowed_namespaces.clone(),
-            revoke_grace: grace.and_then(|text| duration(text)),
+            revoke_grace: grace.and_then(|text| parse_duration(text).ok()),
+            revoked: print_of_revoked(bus.status.as_ref()),
         }
     }
 
@@ -123,23 +137,7 @@ impl Carrier {
         namespace: &str,
         labels: &BTreeMap<String, String>,
     ) -> Option<String> {
-        let allowed = self.allowed.clone()?;
-        let allowed = match Selector::try_from(allowed) {
-            Ok(selector) => selector,
-            // Nobody can be shown to match what cannot be read.
-            Err(error) => {
-                return Some(format!(
-                    "bus {} allows no namespace: spec.allowedNamespaces: {error}",
-                    self.key
-                ));
-            }
-        };
-        (!allowed.matches(labels)).then(|| {
-            format!(
-                "bus {} does not allow channels of namespace {namespace}: allowedNamespaces is {allowed}",
-                self.key
-            )
-        })
+        refuses(self.allowed.as_ref(), &self.key, namespace, labels)
     }
 
     pub(crate) fn pulse(&self) -> Pulse {
@@ -183,6 +181,41 @@ impl Carrier {
         })
     }
 
+    /// Since when the workload that runs its hooks, where that is one of its own, does not.
+    pub(crate) fn provisioner_stopped(&self) -> Option<Timestamp> {
+        let said = find(&self.conditions, ConditionType::Provisioning)?;
+        let stopped = self.provisions_apart && Truth::of(said) == Truth::False;
+        stopped.then_some(said.last_transition_time.0)
+    }
+
+    /// Why nobody runs its hooks, and since when, where its status says.
+    pub(crate) fn hooks_stopped(&self) -> Option<(Option<Timestamp>, String)> {
+        let said = |kind| find(&self.conditions, kind);
+        let (since, kind) = match (self.pulse(), self.provisioner_stopped()) {
+            (Pulse::Beats, None) => return None,
+            (Pulse::Beats, Some(since)) => (Some(since), ConditionType::Provisioning),
+            (Pulse::Stopped(since), _) => (Some(since), ConditionType::Dispatching),
+            (Pulse::Unknown, _) => {
+                let silent = said(ConditionType::Serviceable);
+                let since = silent.map(|c| c.last_transition_time.0);
+                (since, ConditionType::Dispatching)
+            }
+        };
+        let why = said(kind).map_or("", |c| c.message.as_str());
+        let what = match kind {
+            ConditionType::Provisioning => "provisions for",
+            _ => "serves",
+        };
+        let message = format!("nothing {what} {} {}", self.key.kind(), self.key);
+        Some((
+            since,
+            match why {
+                "" => message,
+                why => format!("{message}: {why}"),
+            },
+        ))
+    }
+
     /// How long until it may count as dead.
     pub(crate) fn dead_in(&self, now: Timestamp) -> Option<Duration> {
         match self.pulse() {
@@ -192,10 +225,36 @@ impl Carrier {
     }
 }
 
-/// `1h30m` and `PT1H30M`, as the schema takes them.
-fn duration(text: &str) -> Option<Duration> {
-    let parsed: SignedDuration = text.parse().ok()?;
-    Duration::try_from(parsed).ok()
+/// Why a channel of a namespace with these labels may not be on a bus that allows those.
+pub(crate) fn refuses(
+    allowed: Option<&LabelSelector>,
+    bus: &impl fmt::Display,
+    namespace: &str,
+    labels: &BTreeMap<String, String>,
+) -> Option<String> {
+    let allowed = match Selector::try_from(allowed?.clone()) {
+        Ok(selector) => selector,
+        // Nobody can be shown to match what cannot be read.
+        Err(error) => {
+            return Some(format!(
+                "bus {bus} allows no namespace: spec.allowedNamespaces: {error}"
+            ));
+        }
+    };
+    (!allowed.matches(labels)).then(|| {
+        format!(
+            "bus {bus} does not allow channels of namespace {namespace}: allowedNamespaces is {allowed}"
+        )
+    })
+}
+
+fn print_of_revoked(status: Option<&BusStatus>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let all = status.iter().flat_map(|status| &status.namespaces);
+    for one in all.filter(|one| one.revoked.is_some()) {
+        (&one.name, &one.uid, one.revoked.as_ref().map(|at| at.0)).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn conditions(status: Option<&BusStatus>) -> Vec<Condition> {

@@ -1,19 +1,19 @@
 //! How long a deleted Channel or Subscription waits for its hook, and what ends the wait.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use busway_api::{
     conditions::{ConditionType, Truth, find},
     reason::Reason,
 };
 use k8s_openapi::{
-    api::core::v1::ObjectReference,
+    api::core::v1::{ObjectReference, Pod},
     apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
     jiff::Timestamp,
 };
 
 use super::{
-    carrier::{BusKey, Carrier, Pulse},
+    carrier::{BusKey, Carrier, DEAD_AFTER},
     dereference::NamespaceView,
 };
 use crate::operator::{context::Context, object::Object};
@@ -29,6 +29,8 @@ pub(crate) enum Hook {
     Runs,
     /// There is nobody to run it, for this reason.
     CannotRun(String),
+    /// There is nobody to run it, which is no more than a pause before then: a pod is replaced.
+    Pauses { until: Timestamp, why: String },
     /// It is tried again and again, with this outcome.
     KeepsFailing(String),
 }
@@ -79,11 +81,13 @@ pub(crate) fn judge(
             why: "the namespace is terminating, and its bus has no pod any more".to_owned(),
         };
     }
-    let why = match hook {
+    let (why, not_before) = match hook {
         Hook::Runs => return Verdict::Working,
-        Hook::CannotRun(why) | Hook::KeepsFailing(why) => why.clone(),
+        Hook::CannotRun(why) | Hook::KeepsFailing(why) => (why.clone(), Timestamp::MIN),
+        Hook::Pauses { until, why } => (why.clone(), *until),
     };
     let until = deleted.0.checked_add(bound).unwrap_or(Timestamp::MAX);
+    let until = until.max(not_before);
     if until <= now {
         Verdict::Lift { why }
     } else {
@@ -101,14 +105,13 @@ pub(crate) fn hook(
     let Some(carrier) = carrier else {
         return Hook::CannotRun(missing.to_owned());
     };
-    if carrier.pulse() != Pulse::Beats {
-        let why = carrier.dead(now).map_or_else(
-            || format!("nothing serves {} {}", carrier.key.kind(), carrier.key),
-            |(_, why)| why,
-        );
-        return Hook::CannotRun(why);
+    let Some((since, why)) = carrier.hooks_stopped() else {
+        return failing.map_or(Hook::Runs, Hook::KeepsFailing);
+    };
+    match since.and_then(|since| since.checked_add(DEAD_AFTER).ok()) {
+        Some(until) if until > now => Hook::Pauses { until, why },
+        Some(_) | None => Hook::CannotRun(why),
     }
-    failing.map_or(Hook::Runs, Hook::KeepsFailing)
 }
 
 /// What a condition says of a hook that is tried in vain.
@@ -135,9 +138,17 @@ pub(crate) fn home(
         return Home::Stays;
     }
     match carrier {
-        Some(carrier) if !ctx.stores.pods_of(&carrier.uid).is_empty() => Home::Emptying,
+        Some(carrier) if has_pods(&ctx.stores.pods_of(&carrier.uid), &carrier.namespace) => {
+            Home::Emptying
+        }
         Some(_) | None => Home::Empty,
     }
+}
+
+/// A pod elsewhere that carries the bus's UID is somebody else's idea.
+fn has_pods(pods: &[Arc<Pod>], namespace: &str) -> bool {
+    pods.iter()
+        .any(|pod| pod.metadata.namespace.as_deref() == Some(namespace))
 }
 
 /// What an Event about an object that was let go is about: what outlives it.

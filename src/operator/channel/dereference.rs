@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use busway_api::{Channel, ClusterBus, DEFAULT_BUS_ANNOTATION};
+use busway_api::{AdmittedNamespace, Channel, ClusterBus, DEFAULT_BUS_ANNOTATION, admitted};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt as _, runtime::reflector::ObjectRef};
 
@@ -30,13 +30,27 @@ pub(crate) struct Found {
     /// Whether ClusterBuses are seen at all.
     pub(crate) sees_cluster_buses: bool,
     pub(crate) namespace: NamespaceView,
+    /// What its bus remembers of its namespace, where that was allowed once.
+    pub(crate) admitted: Option<AdmittedNamespace>,
 }
 
 /// Looks it up.
 pub(crate) fn channel(ctx: &Context, channel: &Channel) -> Found {
     let (stores, settings) = (&ctx.stores, &ctx.settings);
     let key = BusKey::of_channel(channel);
+    let home = channel.namespace().unwrap_or_default();
+    let namespace = namespace(stores, &home);
     Found {
+        admitted: match &key {
+            Some(BusKey::Cluster { name }) => {
+                let bus = stores.cluster_buses.get(&ObjectRef::new(name));
+                bus.and_then(|bus| {
+                    let all = &bus.status.as_ref()?.namespaces;
+                    admitted::find(all, &home, namespace.uid.as_deref()).cloned()
+                })
+            }
+            Some(BusKey::Namespaced { .. }) | None => None,
+        },
         carrier: key
             .as_ref()
             .and_then(|key| carrier(stores, key, &settings.namespace)),
@@ -45,7 +59,7 @@ pub(crate) fn channel(ctx: &Context, channel: &Channel) -> Found {
             None => default_bus(&stores.cluster_buses.state()),
         },
         sees_cluster_buses: settings.scope == Scope::All,
-        namespace: namespace(stores, &channel.namespace().unwrap_or_default()),
+        namespace,
     }
 }
 

@@ -224,7 +224,7 @@ fn print(value: impl Hash) -> u64 {
 
 fn print_of_bus(carrier: &Carrier) -> BusPrint {
     let said = |kind| find(&carrier.conditions, kind).map(words);
-    let inner = print((&carrier.uid, carrier.pulse()));
+    let inner = print((&carrier.uid, carrier.pulse(), carrier.provisioner_stopped()));
     BusPrint {
         outer: print((
             inner,
@@ -232,6 +232,7 @@ fn print_of_bus(carrier: &Carrier) -> BusPrint {
             said(ConditionType::Serviceable),
             format!("{:?}", carrier.allowed),
             carrier.revoke_grace,
+            carrier.revoked,
         )),
         inner,
     }

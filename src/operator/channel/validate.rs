@@ -2,16 +2,17 @@
 
 use busway_api::{
     Channel,
-    conditions::{ConditionType, Said, Truth, find},
+    conditions::{ConditionType, Said},
     reason::Reason,
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::{
-    carrier::{BusKey, Carrier},
+    carrier::{BusKey, Carrier, Pulse},
     dereference::Found,
 };
+use crate::operator::object::{self, Object};
 
 /// Why no ClusterBus is there for anybody.
 const NO_CLUSTER_BUSES: &str = "this operator serves single namespaces, and no ClusterBus";
@@ -21,6 +22,15 @@ const NO_CLUSTER_BUSES: &str = "this operator serves single namespaces, and no C
 pub(crate) enum Named {
     Found(Carrier),
     Missing(Said),
+}
+
+/// Accepted of an object that this version cannot read, where no data plane lives that could. A newer one may, and says
+/// the rest.
+pub(crate) fn undecodable<K: Object>(object: &K, carrier: Option<&Carrier>) -> Option<Said> {
+    let why = object::undecodable(object)?;
+    let beats = carrier.is_some_and(|carrier| carrier.pulse() == Pulse::Beats);
+    let message = format!("this version of Busway cannot read its spec: {why}");
+    (!beats).then(|| Said::no(ConditionType::Accepted, Reason::Undecodable, message))
 }
 
 /// The bus of a channel, or what is wrong with its name.
@@ -64,8 +74,7 @@ pub(crate) fn accepted(channel: &Channel, found: &Found, now: Timestamp) -> Said
     match carrier.refuses(&namespace, &found.namespace.labels) {
         None => Said::yes(kind, Reason::Accepted, ""),
         Some(message) => {
-            let until = revoked_at(channel, &carrier, now);
-            let message = match until {
+            let message = match revoked_at(channel, found) {
                 Some(at) if at <= now => format!("{message}; it takes no messages since {at}"),
                 Some(at) => format!("{message}; it goes on until {at}"),
                 None => message,
@@ -75,23 +84,13 @@ pub(crate) fn accepted(channel: &Channel, found: &Found, now: Timestamp) -> Said
     }
 }
 
-/// When a channel that runs, and is no longer allowed, stops accepting.
-pub(crate) fn revoked_at(
-    channel: &Channel,
-    carrier: &Carrier,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let conditions = channel.status.as_ref().map(|s| s.conditions.as_slice());
-    let conditions = conditions.unwrap_or_default();
-    let runs =
-        find(conditions, ConditionType::Provisioned).is_some_and(|c| Truth::of(c) == Truth::True);
-    let grace = carrier.revoke_grace.filter(|_| runs)?;
-    let refused = find(conditions, ConditionType::Accepted)
-        .filter(|c| c.reason == Reason::NamespaceNotAllowed.as_str())
-        .map(|c| c.last_transition_time.0);
-    // Conditions are dated in seconds, and what is said of them should not move.
-    let since = refused.unwrap_or_else(|| Timestamp::from_second(now.as_second()).unwrap_or(now));
-    since.checked_add(grace).ok()
+/// When a channel that was there before its namespace was shut out stops accepting: by what its bus says, not by what it
+/// says itself.
+pub(crate) fn revoked_at(channel: &Channel, found: &Found) -> Option<Timestamp> {
+    let grace = found.carrier.as_ref()?.revoke_grace?;
+    let admitted = found.admitted.as_ref()?;
+    let goes_on = admitted.holds(&channel.metadata);
+    goes_on.then(|| admitted.ends(grace))?
 }
 
 #[cfg(test)]

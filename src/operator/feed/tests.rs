@@ -15,7 +15,7 @@ fn feed(parts: usize) -> (Feed<ConfigMap>, Told) {
     let (changes, complaints) = (Arc::clone(&told), Arc::clone(&told));
     let mut feed = Feed::new(
         (),
-        |_| (),
+        Keep::whole(),
         Box::new(move |seen, object: &ConfigMap, before| {
             let name = object.metadata.name.clone().unwrap();
             let before = if before.is_some() { " again" } else { "" };
@@ -34,12 +34,13 @@ fn feed(parts: usize) -> (Feed<ConfigMap>, Told) {
             listing: Vec::new(),
             known: HashSet::new(),
             listed: false,
+            refused: None,
         })
         .collect();
     (feed, told)
 }
 
-fn object(namespace: &str, name: &str, version: &str, data: Value) -> DeserializeGuard<ConfigMap> {
+fn object(namespace: &str, name: &str, version: &str, data: Value) -> Guarded<ConfigMap> {
     serde_json::from_value(json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -49,15 +50,15 @@ fn object(namespace: &str, name: &str, version: &str, data: Value) -> Deserializ
     .unwrap()
 }
 
-fn good(namespace: &str, name: &str, version: &str) -> DeserializeGuard<ConfigMap> {
+fn good(namespace: &str, name: &str, version: &str) -> Guarded<ConfigMap> {
     object(namespace, name, version, json!({ "v": version }))
 }
 
-fn bad(namespace: &str, name: &str) -> DeserializeGuard<ConfigMap> {
+fn bad(namespace: &str, name: &str) -> Guarded<ConfigMap> {
     object(namespace, name, "99", json!(5))
 }
 
-fn list(feed: &mut Feed<ConfigMap>, part: usize, objects: Vec<DeserializeGuard<ConfigMap>>) {
+fn list(feed: &mut Feed<ConfigMap>, part: usize, objects: Vec<Guarded<ConfigMap>>) {
     feed.take(part, Event::Init);
     for object in objects {
         feed.take(part, Event::InitApply(object));
@@ -154,4 +155,33 @@ fn what_comes_and_goes_is_told_with_what_was_before() {
         ["There one", "There one again", "Gone one"]
     );
     assert!(stored(&feed).is_empty());
+}
+
+#[test]
+fn a_namespace_that_is_gone_keeps_nobody_waiting_for_the_others() {
+    let (mut feed, told) = feed(2);
+    list(&mut feed, 0, vec![good("one", "a", "1")]);
+    let start = Instant::now();
+    feed.refused(1, start);
+    assert!(!feed.complete, "its role may be on the way");
+    feed.refused(1, start + REFUSED_FOR);
+    assert!(feed.complete);
+    assert_eq!(stored(&feed), ["a:1"]);
+    // It is back.
+    list(&mut feed, 1, vec![good("two", "b", "1")]);
+    assert_eq!(stored(&feed), ["a:1", "b:1"]);
+    assert_eq!(*told.lock().unwrap(), ["There a", "There b"]);
+    // What was listed once stays while it is refused.
+    feed.refused(0, start + REFUSED_FOR * 9);
+    feed.refused(0, start + REFUSED_FOR * 20);
+    assert_eq!(stored(&feed), ["a:1", "b:1"]);
+}
+
+#[test]
+fn one_that_may_list_nothing_at_all_is_not_ready() {
+    let (mut feed, _) = feed(1);
+    let start = Instant::now();
+    feed.refused(0, start);
+    feed.refused(0, start + REFUSED_FOR * 2);
+    assert!(!feed.complete);
 }

@@ -56,3 +56,12 @@ async fn a_lease_that_changes_hands_counts_it() {
     assert_eq!(renewed.lease_transitions, Some(2));
     assert_eq!(renewed.acquire_time, taken.acquire_time);
 }
+
+#[tokio::test]
+async fn who_waits_tells_the_same_trouble_once_a_minute() {
+    let (mut one, start) = (candidate("one"), Instant::now());
+    assert!(one.is_news("away", start));
+    assert!(!one.is_news("away", start + RETRY_EVERY));
+    assert!(one.is_news("forbidden", start + RETRY_EVERY));
+    assert!(one.is_news("forbidden", start + RETRY_EVERY + TELL_AGAIN));
+}

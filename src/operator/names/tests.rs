@@ -39,8 +39,28 @@ fn names_that_a_service_may_not_have_are_changed_and_stay_apart() {
     assert_eq!(dashed, "a-b-bus");
     assert_ne!(dotted, dashed);
     assert!(!dotted.contains('.'), "{dotted}");
+    let binding = |name| BusName::ClusterBus(name).cluster_binding("busway-system");
+    assert_ne!(binding("a.b"), binding("a-b"));
     // RFC 1035 before Kubernetes 1.34: the first is a letter.
     let digits = BusName::Bus("9lives").base();
     assert!(digits.starts_with("b9lives-"), "{digits}");
     assert_ne!(digits, BusName::Bus("b9lives").base());
+}
+
+#[test]
+fn the_children_of_a_cluster_bus_are_known_by_their_names() {
+    let long = "c".repeat(253);
+    for bus in ["fast", "a.b", "x-clusterbus", "9lives", long.as_str()] {
+        for (name, expected) in [(BusName::Bus(bus), false), (BusName::ClusterBus(bus), true)] {
+            for child in [
+                name.base(),
+                name.dispatcher(),
+                name.provisioner(),
+                name.channels_binding(),
+            ] {
+                assert_eq!(is_of_cluster_bus(&child), expected, "{child}");
+            }
+        }
+    }
+    assert!(!is_of_cluster_bus(&channel_service("a-clusterbus")));
 }

@@ -17,35 +17,38 @@ use crate::{
 pub(super) const GONE_WITHIN: Duration = Duration::from_secs(120);
 
 pub(crate) async fn a_bus_waits_for_its_channels_however_it_is_deleted(bed: &Bed) -> Result<()> {
-    for (namespace, cascade) in [
-        ("bus-foreground", "foreground"),
-        ("bus-background", "background"),
-        ("bus-orphan", "orphan"),
-    ] {
-        let shop = Shop::open(bed, namespace, "").await?;
-        let how = format!("--cascade={cascade}");
-        shop.kubectl(&["delete", "bus", "memory", &how, "--wait=false"])
-            .await?;
-        let why = shop
-            .bus()
-            .until(bed, "DeletionBlocked", "True", "ChannelsRemain")
-            .await?;
-        println!("    {cascade}: {why}");
-        ensure!(why.contains("orders"), "it does not name the channel");
-        shop.works("still").await?;
-        shop.kubectl(&["delete", "channel", "orders", "--wait=false"])
-            .await?;
-        shop.channel().gone(bed, GONE_WITHIN).await?;
-        shop.bus().gone(bed, GONE_WITHIN).await?;
-        Object("deployment", namespace, "memory-bus-dispatcher")
-            .gone(bed, GONE_WITHIN)
-            .await?;
-        // Its channel is gone, and the subscription may be deleted all the same.
-        shop.kubectl(&["delete", "subscription", "billing", "--wait=false"])
-            .await?;
-        shop.subscription().gone(bed, GONE_WITHIN).await?;
-    }
-    Ok(())
+    // Each in a namespace of its own.
+    tokio::try_join!(
+        waits(bed, "bus-foreground", "foreground"),
+        waits(bed, "bus-background", "background"),
+        waits(bed, "bus-orphan", "orphan"),
+    )
+    .map(drop)
+}
+
+async fn waits(bed: &Bed, namespace: &'static str, cascade: &str) -> Result<()> {
+    let shop = Shop::open(bed, namespace, "").await?;
+    let how = format!("--cascade={cascade}");
+    shop.kubectl(&["delete", "bus", "memory", &how, "--wait=false"])
+        .await?;
+    let why = shop
+        .bus()
+        .until(bed, "DeletionBlocked", "True", "ChannelsRemain")
+        .await?;
+    println!("    {cascade}: {why}");
+    ensure!(why.contains("orders"), "it does not name the channel");
+    shop.works("still").await?;
+    shop.kubectl(&["delete", "channel", "orders", "--wait=false"])
+        .await?;
+    shop.channel().gone(bed, GONE_WITHIN).await?;
+    shop.bus().gone(bed, GONE_WITHIN).await?;
+    Object("deployment", namespace, "memory-bus-dispatcher")
+        .gone(bed, GONE_WITHIN)
+        .await?;
+    // Its channel is gone, and the subscription may be deleted all the same.
+    shop.kubectl(&["delete", "subscription", "billing", "--wait=false"])
+        .await?;
+    shop.subscription().gone(bed, GONE_WITHIN).await
 }
 
 pub(crate) async fn a_namespace_goes_with_everything_in_it(bed: &Bed) -> Result<()> {

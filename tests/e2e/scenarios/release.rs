@@ -60,9 +60,9 @@ pub(crate) async fn other_values_and_a_rollback_touch_no_message(bed: &Bed) -> R
     );
     ensure!(sent.failed.is_empty(), "sends failed: {:?}", sent.errors);
     ensure!(
-        sent.longest_ms <= STALL,
+        sent.stall_ms() <= STALL,
         "stood still: {} ms",
-        sent.longest_ms
+        sent.stall_ms()
     );
     shop.billing.wait_for(&load.bodies()).await?;
     ensure!(

@@ -35,7 +35,7 @@ const NAMESPACE: &str = "scale";
 /// Creates under way at a time: what several people's pipelines do together.
 const AT_ONCE: usize = 16;
 /// How long all of it may take, for each hundred Channels.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_secs(120);
 
 fn scale() -> Result<u32> {
     let scale = env::var("SCALE").ok();

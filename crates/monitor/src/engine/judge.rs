@@ -332,6 +332,10 @@ impl Engine {
         else {
             return Blame::Never;
         };
+        // Whom it may call is for the bus to say, and the people of its namespace may have written its status.
+        if view.targets.is_err() {
+            return Blame::Own;
+        }
         let subscribed = find(&status.conditions, ConditionType::Subscribed);
         match subscribed.and_then(|c| c.observed_generation) {
             Some(generation) if generation == s.generation() => Blame::Bus,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use busway_api::{Bus, Channel, ClusterBus, Subscription};
+use busway_api::{Bus, Channel, ClusterBus, Subscription, undeclared};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
@@ -223,9 +223,16 @@ impl KubeSource {
         }
         let params = PatchParams::apply(manager).force();
         let api = self.api(object);
-        self.call(api.patch_status(&object.name, &params, &Patch::Apply(payload)))
-            .await
-            .map(drop)
+        loop {
+            let patch = Patch::Apply(&payload);
+            let done = self.call(api.patch_status(&object.name, &params, &patch));
+            match done.await {
+                // The definitions are of an older version: what they have is said. Each time there is less to leave out.
+                Err(WriteError::Refused(said) | WriteError::Unavailable(said))
+                    if undeclared::leave_out(&mut payload["status"], &said) => {}
+                done => return done.map(drop),
+            }
+        }
     }
 
     async fn merge(&self, object: &ObjectKey, patch: Value) -> Result<(), WriteError> {

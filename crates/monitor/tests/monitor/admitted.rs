@@ -156,3 +156,34 @@ async fn without_an_operator_the_monitor_remembers_whom_the_bus_has_taken_in() {
         "it does not move"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_subscription_says_of_itself_lets_it_call_nobody_elsewhere() {
+    for scope in [Scope::Shared, Scope::PerReplica] {
+        let rig = beside_an_operator(scope, &only("shop"), &json!([]));
+        let channel = json!({"clusterBus": "main"});
+        rig.cluster.apply("Channel", "shop/orders", &channel);
+        let elsewhere = "http://ledger.bank.svc.cluster.local/";
+        rig.cluster.apply(
+            "Subscription",
+            "shop/mail",
+            &json!({"channel": "orders", "subscriber": elsewhere}),
+        );
+        let status = json!({
+            "resolvedParameters": {},
+            "subscriberUrl": elsewhere,
+            "conditions": [{
+                "type": "Subscribed", "status": "True", "reason": "Subscribed", "message": "",
+                "lastTransitionTime": LATER, "observedGeneration": 1,
+            }],
+        });
+        for _ in 0..2 {
+            rig.cluster
+                .write_status("Subscription", "shop/mail", status.clone());
+            settle().await;
+            let routed = rig.routed("shop/mail").unwrap_or_default();
+            assert!(!routed.starts_with("Running"), "{scope:?}: {routed}");
+        }
+        rig.stop().await;
+    }
+}

@@ -83,8 +83,8 @@ fn deployment<K: AnyBus>(
     replicas: Option<i32>,
     container: Container,
 ) -> Deployment {
-    let mut annotations =
-        BTreeMap::from([(GENERATION.to_owned(), plan.bus.generation().to_string())]);
+    let mut annotations = labels::annotations();
+    annotations.insert(GENERATION.to_owned(), plan.bus.generation().to_string());
     if replicas.is_some() {
         annotations.insert(COUNTED.to_owned(), "true".to_owned());
     }

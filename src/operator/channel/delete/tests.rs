@@ -113,8 +113,10 @@ fn carrier(said: &[Said]) -> Carrier {
         service: "main-clusterbus".to_owned(),
         namespace: "busway-system".to_owned(),
         conditions,
+        provisions_apart: false,
         allowed: None,
         revoke_grace: None,
+        revoked: 0,
     }
 }
 
@@ -138,7 +140,11 @@ fn a_bus_is_dead_when_no_pod_answered_and_none_was_available_for_a_minute() {
     let unknown = carrier(&[silent]);
     assert_eq!(unknown.dead(at(100_000)), None);
     assert!(matches!(
-        hook(Some(&unknown), "", None, at(1_000)),
+        hook(Some(&unknown), "", None, at(1_060)),
+        Hook::CannotRun(_)
+    ));
+    assert!(matches!(
+        hook(Some(&carrier(&[])), "", None, at(0)),
         Hook::CannotRun(_)
     ));
     assert_eq!(hook(Some(&rolling), "", None, at(1_000)), Hook::Runs);
@@ -146,4 +152,55 @@ fn a_bus_is_dead_when_no_pod_answered_and_none_was_available_for_a_minute() {
         hook(None, "gone", None, at(0)),
         Hook::CannotRun("gone".to_owned())
     );
+}
+
+#[test]
+fn a_deletion_that_runs_is_not_cut_short_while_a_pod_is_replaced_however_old_it_is() {
+    let (serviceable, dispatching) = (ConditionType::Serviceable, ConditionType::Dispatching);
+    let bus = carrier(&[
+        Said::no(dispatching, Reason::Unavailable, "0 of 1"),
+        Said::no(serviceable, Reason::NoEndpoint, "none"),
+    ]);
+    let verdict = |now| {
+        let hook = hook(Some(&bus), "", None, at(now));
+        judged(&held(Some(0)), &hook, Home::Stays, now)
+    };
+    let Verdict::Waiting { until, .. } = verdict(1_001) else {
+        panic!("{:?}", verdict(1_001));
+    };
+    assert_eq!(until, at(1_060));
+    assert!(matches!(verdict(1_060), Verdict::Lift { .. }));
+}
+
+#[test]
+fn a_hook_cannot_run_when_the_provisioner_of_its_own_does_not_though_the_bus_serves() {
+    let mut bus = carrier(&[
+        Said::yes(ConditionType::Serviceable, Reason::Reachable, ""),
+        Said::yes(ConditionType::Dispatching, Reason::Available, ""),
+        Said::no(
+            ConditionType::Provisioning,
+            Reason::Unavailable,
+            "CrashLoopBackOff",
+        ),
+    ]);
+    // Where the dispatcher provisions, one that answers does.
+    assert_eq!(hook(Some(&bus), "", None, at(9_000)), Hook::Runs);
+    bus.provisions_apart = true;
+    let Hook::CannotRun(why) = hook(Some(&bus), "", None, at(1_060)) else {
+        panic!("it runs");
+    };
+    assert!(why.contains("CrashLoopBackOff"), "{why}");
+    let young = hook(Some(&bus), "", None, at(1_010));
+    assert!(matches!(young, Hook::Pauses { .. }), "{young:?}");
+}
+
+#[test]
+fn pods_elsewhere_do_not_keep_a_namespace_from_being_empty() {
+    let pod = |namespace: &str| {
+        let mut pod = Pod::default();
+        pod.metadata.namespace = Some(namespace.to_owned());
+        Arc::new(pod)
+    };
+    assert!(!has_pods(&[pod("elsewhere")], "shop"));
+    assert!(has_pods(&[pod("elsewhere"), pod("shop")], "shop"));
 }

@@ -54,8 +54,10 @@ fn carrier(said: &[Said]) -> Carrier {
         service: "main-clusterbus".to_owned(),
         namespace: "busway-system".to_owned(),
         conditions,
+        provisions_apart: false,
         allowed: None,
         revoke_grace: None,
+        revoked: 0,
     }
 }
 
@@ -91,6 +93,27 @@ fn a_bus_concerns_its_channels_and_what_ends_or_begins_their_subscriptions() {
     let asked = index.bus(&main(), None);
     assert_eq!((asked.channels.len(), asked.subscriptions.len()), (2, 3));
     assert_eq!(names(index.undecided()), ["free"]);
+}
+
+#[test]
+fn a_provisioner_that_stops_concerns_the_channels_and_subscriptions_that_wait_for_it() {
+    let index = known();
+    let stopped = Said::no(ConditionType::Provisioning, Reason::Unavailable, "none");
+    let mut apart = carrier(&[]);
+    apart.provisions_apart = true;
+    assert_eq!(index.bus(&main(), Some(&apart)), Asked::default());
+    apart = carrier(&[stopped]);
+    apart.provisions_apart = true;
+    let asked = index.bus(&main(), Some(&apart));
+    assert_eq!((asked.channels.len(), asked.subscriptions.len()), (2, 3));
+}
+
+#[test]
+fn a_namespace_that_a_bus_shuts_out_concerns_its_channels() {
+    let index = known();
+    let mut bus = carrier(&[]);
+    bus.revoked = 1;
+    assert_eq!(names(index.bus(&main(), Some(&bus)).channels), ["a", "b"]);
 }
 
 #[test]

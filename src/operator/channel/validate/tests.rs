@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use busway_api::{ChannelSpec, ChannelStatus, ClusterBus, DEFAULT_BUS_ANNOTATION, conditions};
+use busway_api::{
+    AdmittedNamespace, ChannelSpec, ChannelStatus, ClusterBus, DEFAULT_BUS_ANNOTATION, Truth,
+    conditions,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 
 use super::*;
@@ -39,11 +42,13 @@ fn gold_only(grace: Option<Duration>) -> Found {
             service: "main-clusterbus".to_owned(),
             namespace: "busway-system".to_owned(),
             conditions: Vec::new(),
+            provisions_apart: false,
             allowed: Some(LabelSelector {
                 match_labels: Some(labels.into()),
                 ..LabelSelector::default()
             }),
             revoke_grace: grace,
+            revoked: 0,
         }),
         sees_cluster_buses: true,
         ..Found::default()
@@ -68,50 +73,67 @@ fn what_is_missing_is_told_apart() {
     assert_eq!(said(None, false).0, "NoDefaultBus");
 }
 
+/// As its bus remembers its namespace.
+fn shut_out(mut found: Found, since: i64) -> Found {
+    found.admitted = Some(AdmittedNamespace {
+        name: "shop".to_owned(),
+        uid: "n".to_owned(),
+        revoked: Some(Time(at(since))),
+    });
+    found
+}
+
+fn made(mut channel: Channel, second: i64) -> Channel {
+    channel.metadata.creation_timestamp = Some(Time(at(second)));
+    channel
+}
+
 #[test]
-fn a_running_channel_that_is_no_longer_allowed_has_its_grace_from_when_it_was_told() {
+fn a_channel_that_is_no_longer_allowed_has_its_grace_from_when_its_namespace_was_shut_out() {
     let hour = Duration::from_hours(1);
-    let found = gold_only(Some(hour));
-    let runs = Said::yes(ConditionType::Provisioned, Reason::Provisioned, "");
-    let running = channel(Some("main"), &[(runs.clone(), 1)]);
-    let carrier = found.carrier.as_ref().unwrap();
-    assert_eq!(
-        revoked_at(&running, carrier, at(1_000)),
-        Some(at(1_000) + hour)
-    );
-    let first = accepted(&running, &found, at(1_000));
+    let found = shut_out(gold_only(Some(hour)), 1_000);
+    let old = made(channel(Some("main"), &[]), 500);
+    assert_eq!(revoked_at(&old, &found), Some(at(1_000) + hour));
+    let first = accepted(&old, &found, at(1_001));
     assert_eq!(first.reason, "NamespaceNotAllowed");
     assert!(
         first.message.contains("it goes on until"),
         "{}",
         first.message
     );
-    // Said once, it does not move with the time at which it is looked at again.
-    let told = channel(Some("main"), &[(runs, 1), (first.clone(), 1_000)]);
-    assert_eq!(accepted(&told, &found, at(2_000)), first);
-    let over = accepted(&told, &found, at(4_600));
+    // It does not move with the time at which it is looked at again.
+    assert_eq!(accepted(&old, &found, at(2_000)), first);
+    let over = accepted(&old, &found, at(4_600));
     assert!(
         over.message.contains("takes no messages"),
         "{}",
         over.message
     );
 
-    // Without a grace it goes on; one that never ran has nothing to lose.
-    let forever = gold_only(None);
-    assert_eq!(
-        revoked_at(&running, forever.carrier.as_ref().unwrap(), at(1)),
-        None
-    );
-    assert_eq!(
-        revoked_at(&channel(Some("main"), &[]), carrier, at(1)),
-        None
-    );
+    // Without a grace it goes on; a new one, or one of a namespace that never was allowed, has nothing to lose.
+    assert_eq!(revoked_at(&old, &shut_out(gold_only(None), 1_000)), None);
+    let new = made(channel(Some("main"), &[]), 1_001);
+    assert_eq!(revoked_at(&new, &found), None);
+    assert_eq!(revoked_at(&old, &gold_only(Some(hour))), None);
     let mut allowed = found.clone();
     allowed.namespace = NamespaceView {
         labels: [("tier".to_owned(), "gold".to_owned())].into(),
         ..NamespaceView::default()
     };
-    assert_eq!(accepted(&running, &allowed, at(1)).truth, Truth::True);
+    assert_eq!(accepted(&old, &allowed, at(1)).truth, Truth::True);
+}
+
+#[test]
+fn what_a_channel_says_of_itself_moves_no_grace() {
+    let found = shut_out(gold_only(Some(Duration::from_hours(1))), 1_000);
+    let runs = Said::yes(ConditionType::Provisioned, Reason::Provisioned, "");
+    let refused = Said::no(ConditionType::Accepted, Reason::NamespaceNotAllowed, "");
+    let honest = made(channel(Some("main"), &[]), 500);
+    let forged = made(
+        channel(Some("main"), &[(runs, 1), (refused, 9_000_000_000)]),
+        500,
+    );
+    assert_eq!(revoked_at(&forged, &found), revoked_at(&honest, &found));
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! Definitions, operator and dispatchers of two versions, in every combination.
 
 use anyhow::{Result, ensure};
-use busway_testkit::wait::until;
 
-use super::Version;
+use super::{Version, roll::rolled};
 use crate::{
-    bed::{Bed, SOON},
+    bed::Bed,
     pods::{Load, UNTIL_ROUTED, send},
     scenarios::shop::Shop,
     status::Object,
@@ -20,6 +19,10 @@ enum Part {
 }
 
 use Part::{Definitions, Dispatchers, Operator};
+
+/// Whom the ClusterBus takes in, which it remembers in its status where the definitions have a place for it.
+const ALLOWED: &str =
+    "allowedNamespaces: {matchLabels: {kubernetes.io/metadata.name: combinations}}";
 
 /// Through all eight from the version before: each step exchanges one part.
 const STEPS: [Part; 7] = [
@@ -44,6 +47,11 @@ pub(crate) async fn definitions_operator_and_dispatchers_work_in_every_combinati
         .await?;
     let image = format!("image: '{}'", before.image);
     let shop = Shop::open(bed, "combinations", &image).await?;
+    bed.apply(&format!(
+        "{{apiVersion: channels.busway.dev/v1alpha1, kind: ClusterBus, metadata: {{name: combinations}}, spec: {{memory: {{}}, {image}, {ALLOWED}}}}}"
+    ))
+    .await?;
+    bed.mark("clusterbus/combinations").await?;
     // Of each part: whether it is this version's.
     let (mut definitions, mut operator, mut dispatchers) = (0, 0, 0);
     works(&shop, 0, [definitions, operator, dispatchers]).await?;
@@ -68,41 +76,49 @@ pub(crate) async fn definitions_operator_and_dispatchers_work_in_every_combinati
     bed.uninstall().await
 }
 
-/// Sets `spec.image`, and waits until all its pods are of it.
+/// Sets `spec.image`, and waits until all dispatchers are of it.
 async fn pin(shop: &Shop<'_>, image: &str) -> Result<()> {
     let patch = format!(r#"{{"spec":{{"image":"{image}"}}}}"#);
-    shop.kubectl(&["patch", "bus", "memory", "--type=merge", "-p", &patch])
-        .await?;
-    until(&format!("its dispatcher runs {image}"), SOON, || async {
-        let mut images = Vec::new();
-        for pod in shop.dispatchers().await? {
-            let of = "jsonpath={.spec.containers[0].image}";
-            images.push(shop.kubectl(&["get", "pod", &pod, "-o", of]).await?);
-        }
-        ensure!(images == [image], "there are {images:?}");
-        Ok(())
-    })
-    .await
+    for bus in ["bus/memory", "clusterbus/combinations"] {
+        shop.kubectl(&["patch", bus, "--type=merge", "-p", &patch])
+            .await?;
+    }
+    rolled(shop.bed, image).await
 }
 
-/// What was there is Ready; what is new becomes so, and messages on both arrive.
+/// What was there is Ready; what is new becomes so, and messages arrive on all of it.
 async fn works(shop: &Shop<'_>, number: usize, versions: [usize; 3]) -> Result<()> {
     let started = tokio::time::Instant::now();
+    let cluster_bus = Object("clusterbus", "", "combinations");
     shop.ready().await?;
+    cluster_bus.ready(shop.bed).await?;
     shop.works(&format!("old-{number}")).await?;
+    carries(shop, &format!("new-{number}"), "bus: memory").await?;
+    carries(shop, &format!("wide-{number}"), "clusterBus: combinations").await?;
+    shop.ready().await?;
+    cluster_bus.ready(shop.bed).await?;
+    let [definitions, operator, dispatchers] = versions.map(|version| ["N-1", "N"][version]);
+    println!(
+        "    definitions {definitions}, operator {operator}, dispatchers {dispatchers}: delivered, Ready ({:.1} s)",
+        started.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// A new channel on a bus becomes Ready, and its subscription delivers.
+async fn carries(shop: &Shop<'_>, name: &str, bus: &str) -> Result<()> {
     let (bed, namespace) = (shop.bed, shop.namespace);
-    let name = format!("new-{number}");
     bed.apply(&format!(
-        "{{apiVersion: channels.busway.dev/v1alpha1, kind: Channel, metadata: {{name: {name}, namespace: {namespace}}}, spec: {{bus: memory}}}}\n\
+        "{{apiVersion: channels.busway.dev/v1alpha1, kind: Channel, metadata: {{name: {name}, namespace: {namespace}}}, spec: {{{bus}}}}}\n\
          ---\n\
          {{apiVersion: channels.busway.dev/v1alpha1, kind: Subscription, metadata: {{name: {name}, namespace: {namespace}}}, spec: {{channel: {name}, subscriber: billing}}}}\n"
     ))
     .await?;
-    Object("channel", namespace, &name).ready(bed).await?;
-    Object("subscription", namespace, &name).ready(bed).await?;
+    Object("channel", namespace, name).ready(bed).await?;
+    Object("subscription", namespace, name).ready(bed).await?;
     let load = Load {
         url: &format!("http://{name}-channel.{namespace}/"),
-        prefix: &name,
+        prefix: name,
         count: 10,
         rate: 100,
         persist: UNTIL_ROUTED,
@@ -113,12 +129,5 @@ async fn works(shop: &Shop<'_>, number: usize, versions: [usize; 3]) -> Result<(
         "sends failed: {:?}",
         sent.errors
     );
-    shop.billing.wait_for(&load.bodies()).await?;
-    shop.ready().await?;
-    let [definitions, operator, dispatchers] = versions.map(|version| ["N-1", "N"][version]);
-    println!(
-        "    definitions {definitions}, operator {operator}, dispatchers {dispatchers}: delivered, Ready ({:.1} s)",
-        started.elapsed().as_secs_f64()
-    );
-    Ok(())
+    shop.billing.wait_for(&load.bodies()).await.map(drop)
 }

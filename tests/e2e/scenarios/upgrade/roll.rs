@@ -105,9 +105,9 @@ pub(super) async fn roll(bed: &Bed, shops: &[&Shop<'_>], course: &Course<'_>) ->
             sent.errors
         );
         ensure!(
-            sent.longest_ms <= STALL,
+            sent.stall_ms() <= STALL,
             "a sender stood still for {} ms",
-            sent.longest_ms
+            sent.stall_ms()
         );
         shop.billing.wait_for(&load.bodies()).await?;
         shop.ready().await?;
@@ -153,7 +153,7 @@ pub(super) async fn roll(bed: &Bed, shops: &[&Shop<'_>], course: &Course<'_>) ->
 }
 
 /// Waits until all dispatchers are of the image, as many as wanted, and no other pod is left.
-async fn rolled(bed: &Bed, image: &str) -> Result<()> {
+pub(super) async fn rolled(bed: &Bed, image: &str) -> Result<()> {
     until(
         &format!("all dispatchers run {image}"),
         ROLLED_WITHIN,

@@ -18,7 +18,8 @@ use crate::connection::Connection;
 /// Posts numbered messages at a steady rate over kept-alive connections, whether or not the last was answered in time.
 ///
 /// Prints one line of JSON at the end: how many were accepted, which were not and why, and the longest wait for an answer
-/// counted from when the message was due. Ends with 0 also when some failed: the reader judges.
+/// counted from when the message was due; and how late it was itself at worst, which is the machine's. Ends with 0 also when
+/// some failed: the reader judges.
 #[derive(Clone, Debug, Parser)]
 struct Args {
     /// Where to.
@@ -55,6 +56,22 @@ struct Report {
     /// Why, and how often.
     errors: BTreeMap<String, u64>,
     longest: Duration,
+    /// The most that a timer was late: nobody else had a part in that.
+    late: Duration,
+}
+
+/// How often the timer is looked at.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Finds out how late this process is woken.
+async fn watch_clock(report: Arc<Mutex<Report>>) {
+    loop {
+        let due = Instant::now() + TICK;
+        sleep_until(due).await;
+        let late = due.elapsed();
+        let mut report = report.lock().await;
+        report.late = report.late.max(late);
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -69,6 +86,7 @@ async fn main() -> anyhow::Result<()> {
     tokio::select! {
         _all = senders.join_all() => {}
         () = terminated() => {}
+        () = watch_clock(Arc::clone(&report)) => {}
     }
     let report = report.lock().await;
     println!(
@@ -78,6 +96,7 @@ async fn main() -> anyhow::Result<()> {
             "failed": report.failed,
             "errors": report.errors,
             "longest_ms": u64::try_from(report.longest.as_millis())?,
+            "late_ms": u64::try_from(report.late.as_millis())?,
             "seconds": started.elapsed().as_secs_f64(),
         })
     );
