@@ -1,6 +1,7 @@
 //! Wires one bus: Monitor, data plane, ports, signals. [`run_dispatcher`] is a bus author's `main`.
 
 use std::{
+    net::IpAddr,
     num::NonZeroUsize,
     process::ExitCode,
     sync::{Arc, OnceLock},

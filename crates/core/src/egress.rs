@@ -77,12 +77,24 @@ impl Egress {
             return Err(Forbidden::Metadata);
         }
         if ip.is_loopback() {
-            return if self.loopback { Ok(()) } else { Err(Forbidden::Loopback) };
+            return if self.loopback {
+                Ok(())
+            } else {
+                Err(Forbidden::Loopback)
+            };
         }
         let (unspecified, link_local, many) = match ip {
             // All of 0.0.0.0/8 is this host (RFC 6890 §2.2.2).
-            IpAddr::V4(v4) => (v4.octets()[0] == 0, v4.is_link_local(), v4.is_multicast() || v4.is_broadcast()),
-            IpAddr::V6(v6) => (v6.is_unspecified(), v6.is_unicast_link_local(), v6.is_multicast()),
+            IpAddr::V4(v4) => (
+                v4.octets()[0] == 0,
+                v4.is_link_local(),
+                v4.is_multicast() || v4.is_broadcast(),
+            ),
+            IpAddr::V6(v6) => (
+                v6.is_unspecified(),
+                v6.is_unicast_link_local(),
+                v6.is_multicast(),
+            ),
         };
         match (unspecified, link_local, many) {
             (true, _, _) => Err(Forbidden::Unspecified),

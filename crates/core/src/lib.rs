@@ -26,5 +26,6 @@ pub mod serving;
 pub mod world;
 
 pub use bus::Bus;
+pub use busway_message::AttributeName;
 pub use refs::{BusRef, ChannelRef, SubscriptionRef, Uid};
 pub use routes::Routes;

@@ -6,7 +6,8 @@ use busway_message::AttributeName;
 use http::HeaderName;
 
 use crate::{
-    ChannelRef, SubscriptionRef, Uid, address::Destination, egress::Egress, filter::Filter, policy::DeliveryPolicy,
+    ChannelRef, SubscriptionRef, Uid, address::Destination, egress::Egress, filter::Filter,
+    policy::DeliveryPolicy,
 };
 
 /// Everything a data plane needs to know of one bus's resources.

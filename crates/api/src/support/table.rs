@@ -1,7 +1,7 @@
 //! The table itself. When a field starts to work, its row changes, and `docs/fields.md` with it.
 
 use super::Field;
-use super::Support::{self, Only, OnlyNumbers, Operator, Refused, Working};
+use super::Support::{self, Operator, Refused, Working};
 
 const LATER_DELIVERY: &str = "comes with the complete delivery policy";
 const LATER_MIGRATION: &str = "comes with migration";

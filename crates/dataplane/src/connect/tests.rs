@@ -66,7 +66,10 @@ async fn the_next_address_is_tried_and_a_mapped_name_is_not_looked_up() {
     );
     let nobody = to("http://127.0.0.99:1/");
     assert_eq!(
-        network.open(&nobody, Wish::Negotiated, WITHIN, &Egress::open()).await.err(),
+        network
+            .open(&nobody, Wish::Negotiated, WITHIN, &Egress::open())
+            .await
+            .err(),
         Some(Failure::Connect)
     );
 }
@@ -115,7 +118,9 @@ async fn https_needs_a_certificate_that_is_trusted_valid_and_of_that_name() {
     ] {
         let network = network(&[address.ip()], Trust::roots(roots.clone()));
         let url = format!("https://{name}:{}/", address.port());
-        let opened = network.open(&to(&url), Wish::Negotiated, WITHIN, &Egress::open()).await;
+        let opened = network
+            .open(&to(&url), Wish::Negotiated, WITHIN, &Egress::open())
+            .await;
         assert_eq!(opened.err(), result, "{url}");
     }
     // Not TLS at all, and one that says nothing.
@@ -123,7 +128,12 @@ async fn https_needs_a_certificate_that_is_trusted_valid_and_of_that_name() {
     let url = format!("https://{}/", silent.local_addr().unwrap());
     let network = network(&[], Trust::mozilla());
     let opened = network
-        .open(&to(&url), Wish::Negotiated, Duration::from_millis(200), &Egress::open())
+        .open(
+            &to(&url),
+            Wish::Negotiated,
+            Duration::from_millis(200),
+            &Egress::open(),
+        )
         .await;
     assert_eq!(opened.err(), Some(Failure::Tls));
 }
@@ -133,19 +143,40 @@ async fn an_address_that_is_not_allowed_is_not_dialled_whatever_name_leads_there
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
-    let network = network(&[Ipv4Addr::LOCALHOST.into(), mapped.into()], Trust::mozilla());
+    let network = network(
+        &[Ipv4Addr::LOCALHOST.into(), mapped.into()],
+        Trust::mozilla(),
+    );
     let guard = Egress::default();
-    for url in ["http://web.example", "http://127.0.0.1", "http://[::ffff:127.0.0.1]", "http://localhost.example"] {
+    for url in [
+        "http://web.example",
+        "http://127.0.0.1",
+        "http://[::ffff:127.0.0.1]",
+        "http://localhost.example",
+    ] {
         let to = to(&format!("{url}:{}", address.port()));
         let opened = network.open(&to, Wish::Negotiated, WITHIN, &guard).await;
         assert_eq!(opened.err(), Some(Failure::Forbidden), "{url}");
     }
-    let allowed = Egress { allow: vec!["127.0.0.0/8".parse().unwrap()], ..Egress::default() };
+    let allowed = Egress {
+        allow: vec!["127.0.0.0/8".parse().unwrap()],
+        ..Egress::default()
+    };
     let web = to(&format!("http://web.example:{}", address.port()));
-    assert!(network.open(&web, Wish::Negotiated, WITHIN, &allowed).await.is_ok());
+    assert!(
+        network
+            .open(&web, Wish::Negotiated, WITHIN, &allowed)
+            .await
+            .is_ok()
+    );
     // A name that this process was given an address for.
     let mut hosts = HostMap::new(DEFAULT_CLUSTER_DOMAIN);
     hosts.insert("web.shop.svc", address);
     let network = network.with_hosts(hosts);
-    assert!(network.open(&to("web"), Wish::Negotiated, WITHIN, &guard).await.is_ok());
+    assert!(
+        network
+            .open(&to("web"), Wish::Negotiated, WITHIN, &guard)
+            .await
+            .is_ok()
+    );
 }

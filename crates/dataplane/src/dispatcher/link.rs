@@ -107,7 +107,9 @@ impl Link {
         to: &Destination,
         within: Duration,
     ) -> Result<Self, Failure> {
-        let stream = network.open(to, Wish::Http1, within, &Egress::open()).await?;
+        let stream = network
+            .open(to, Wish::Http1, within, &Egress::open())
+            .await?;
         let http = H1::open(stream.io).await;
         Ok(Self {
             http: Http::One(Box::new(http.map_err(|_| Failure::Connect)?)),

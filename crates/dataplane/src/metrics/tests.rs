@@ -29,7 +29,7 @@ fn shards_and_buses_are_summed_and_a_bus_that_comes_back_goes_on_counting() {
     assert!(text.contains("busway_memory_limit_bytes 1000"), "{text}");
 }
 
-const OUTCOME_CELLS: usize = 11;
+const OUTCOME_CELLS: usize = 12;
 
 #[test]
 fn outcomes_and_causes_have_their_places() {
@@ -46,6 +46,10 @@ fn outcomes_and_causes_have_their_places() {
         (Outcome::Failed(Failure::Tls), Failure::Tls.reason()),
         (Outcome::Failed(Failure::Timeout), Failure::Timeout.reason()),
         (Outcome::Failed(Failure::Reset), Failure::Reset.reason()),
+        (
+            Outcome::Failed(Failure::Forbidden),
+            Failure::Forbidden.reason(),
+        ),
     ] {
         assert_eq!(table::OUTCOMES.get(outcome_index(outcome)), Some(&name));
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use busway_core::gate::MaxInFlight;
 use busway_dataplane::{Network, Settings, World};
 use busway_testkit::{
     fakes::{Call, FakeBus},
@@ -30,7 +31,7 @@ async fn a_bus_in_memory_is_delivered_to_the_last_message() {
         route.policy.max_in_flight,
         route.policy.max_unsettled,
         route.policy.retry,
-    ) = (2, 3, 50);
+    ) = (MaxInFlight::Number(2), 3, 50);
     h.serve(route).await;
     for _ in 0..50 {
         h.send("x").await;

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use busway_core::{
     bus::Fate,
+    gate::MaxInFlight,
     outcome::{Cause, RuleAction, StatusRule},
     serving::DataPlane as _,
 };

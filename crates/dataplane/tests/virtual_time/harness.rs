@@ -25,7 +25,7 @@ use busway_dataplane::{
     connect::{BoxIo, Connect, Resolve, Trust},
 };
 use busway_message::Message;
-use busway_testkit::fakes::{Call, FakeBus};
+use busway_testkit::fakes::FakeBus;
 use http::Response;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{server::conn::http1, service::service_fn};
@@ -33,22 +33,22 @@ use hyper_util::rt::TokioIo;
 use tokio::{task::LocalSet, time::Instant};
 
 /// How the only subscriber answers an attempt.
-pub type Answering = Arc<dyn Fn(&Seen) -> Answer + Send + Sync>;
+pub(crate) type Answering = Arc<dyn Fn(&Seen) -> Answer + Send + Sync>;
 
 /// An attempt, as the subscriber sees it.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// From 0.
-    pub number: usize,
+    pub(crate) number: usize,
     /// When it came, in milliseconds.
-    pub at: u64,
+    pub(crate) at: u64,
     /// Header `ce-subject`.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The path that was asked for.
-    pub path: String,
+    pub(crate) path: String,
 }
 
-pub enum Answer {
+pub(crate) enum Answer {
     /// With this Retry-After.
     Status(u16, Option<&'static str>),
     /// A redirect to there.
@@ -60,24 +60,24 @@ pub enum Answer {
 
 /// Pipes to one subscriber; notes when each attempt came, and each connection.
 #[derive(Clone)]
-pub struct Pipes {
+pub(crate) struct Pipes {
     answering: Answering,
     began: Instant,
     seen: Arc<Mutex<Vec<Seen>>>,
     /// Attempts that are being answered, and the most at once.
     at_once: Arc<Mutex<(usize, usize)>>,
-    pub connections: Arc<Mutex<usize>>,
-    pub connects: bool,
+    pub(crate) connections: Arc<Mutex<usize>>,
+    pub(crate) connects: bool,
     /// Look-ups of the name fail before this many were made.
-    pub missing: Arc<Mutex<usize>>,
+    pub(crate) missing: Arc<Mutex<usize>>,
 }
 
 impl Pipes {
-    pub fn answering(answering: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) fn answering(answering: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
         Self::seeing(move |seen| answering(seen.number))
     }
 
-    pub fn seeing(answering: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) fn seeing(answering: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
         Self {
             answering: Arc::new(answering),
             began: Instant::now(),
@@ -90,16 +90,16 @@ impl Pipes {
     }
 
     /// When attempts came, in milliseconds.
-    pub fn attempts(&self) -> Vec<u64> {
+    pub(crate) fn attempts(&self) -> Vec<u64> {
         self.seen().iter().map(|seen| seen.at).collect()
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
     /// Whole seconds, and how many attempts came in each.
-    pub fn per_second(&self) -> Vec<(u64, usize)> {
+    pub(crate) fn per_second(&self) -> Vec<(u64, usize)> {
         let mut all: Vec<(u64, usize)> = Vec::new();
         for at in self.attempts() {
             match all.last_mut() {
@@ -111,9 +111,11 @@ impl Pipes {
     }
 
     /// The most attempts that were in flight at once, since this was last asked.
-    pub fn most_at_once(&self) -> usize {
+    pub(crate) fn most_at_once(&self) -> usize {
         let mut at_once = self.at_once.lock().unwrap();
-        std::mem::replace(&mut at_once.1, at_once.0)
+        let (now, most) = *at_once;
+        at_once.1 = now;
+        most
     }
 }
 
@@ -209,7 +211,7 @@ impl Resolve for Pipes {
 }
 
 /// The wall clock that goes with tokio's.
-pub struct Wall(SystemTime, Instant);
+pub(crate) struct Wall(SystemTime, Instant);
 
 impl Clock for Wall {
     fn now(&self) -> SystemTime {
@@ -217,27 +219,27 @@ impl Clock for Wall {
     }
 }
 
-pub const NAME: &str = "shop/s";
+pub(crate) const NAME: &str = "shop/s";
 
-pub struct Run {
-    pub bus: FakeBus,
-    pub dataplane: DataPlane,
-    pub plane: Arc<Plane>,
-    pub pipes: Pipes,
-    pub name: SubscriptionRef,
-    pub route: SubscriptionRoute,
+pub(crate) struct Run {
+    pub(crate) bus: FakeBus,
+    pub(crate) dataplane: DataPlane,
+    pub(crate) plane: Arc<Plane>,
+    pub(crate) pipes: Pipes,
+    pub(crate) name: SubscriptionRef,
+    pub(crate) route: SubscriptionRoute,
 }
 
 impl Run {
     /// Serves another form of the subscription.
-    pub fn edit(&mut self, edit: impl FnOnce(&mut SubscriptionRoute)) {
+    pub(crate) fn edit(&mut self, edit: impl FnOnce(&mut SubscriptionRoute)) {
         edit(&mut self.route);
         self.route.generation += 1;
         publish(&self.plane, &self.route);
     }
 
     /// A message with this subject comes.
-    pub fn put(&self, subject: &str) {
+    pub(crate) fn put(&self, subject: &str) {
         let mut headers = http::HeaderMap::new();
         for (name, value) in [
             ("ce-specversion", "1.0"),
@@ -252,7 +254,7 @@ impl Run {
         self.bus.put(&self.name, message, 0, began(), Fate::Deliver);
     }
 
-    pub fn count(&self, metric: &str, labels: &[&str]) -> u64 {
+    pub(crate) fn count(&self, metric: &str, labels: &[&str]) -> u64 {
         self.dataplane.metrics().get(metric, labels)
     }
 }
@@ -278,7 +280,7 @@ fn publish(plane: &Plane, route: &SubscriptionRoute) {
 }
 
 /// Runs a data plane with one subscription in paused time, and one message of no kind.
-pub async fn run<Fut: Future<Output = ()>>(
+pub(crate) async fn run<Fut: Future<Output = ()>>(
     policy: DeliveryPolicy,
     pipes: impl FnOnce() -> Pipes,
     with: impl FnOnce(Run) -> Fut,
@@ -293,7 +295,7 @@ pub async fn run<Fut: Future<Output = ()>>(
 }
 
 /// Runs a data plane with one subscription, edited so, and no message yet.
-pub async fn run_as<Fut: Future<Output = ()>>(
+pub(crate) async fn run_as<Fut: Future<Output = ()>>(
     edit: impl FnOnce(&mut SubscriptionRoute),
     pipes: impl FnOnce() -> Pipes,
     with: impl FnOnce(Run) -> Fut,
@@ -343,7 +345,7 @@ pub async fn run_as<Fut: Future<Output = ()>>(
         .await;
 }
 
-pub fn policy(backoff: BackoffPolicy, delay_ms: u64, max_ms: u64) -> DeliveryPolicy {
+pub(crate) fn policy(backoff: BackoffPolicy, delay_ms: u64, max_ms: u64) -> DeliveryPolicy {
     DeliveryPolicy {
         retry: 5,
         backoff: Backoff {
@@ -356,6 +358,6 @@ pub fn policy(backoff: BackoffPolicy, delay_ms: u64, max_ms: u64) -> DeliveryPol
     }
 }
 
-pub async fn pass(seconds: u64) {
+pub(crate) async fn pass(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }

@@ -82,9 +82,10 @@ async fn the_timeout_ends_an_attempt_and_the_next_has_a_new_connection() {
 async fn connecting_has_its_own_timeout() {
     let mut policy = policy(BackoffPolicy::Linear, 1000, 1000);
     policy.connect_timeout = Duration::from_secs(2);
-    let deaf = || Pipes {
-        connects: false,
-        ..Pipes::answering(|_| Answer::Never)
+    let deaf = || {
+        let mut pipes = Pipes::answering(|_| Answer::Never);
+        pipes.connects = false;
+        pipes
     };
     run(policy, deaf, |run| async move {
         pass(7).await;

@@ -127,7 +127,7 @@ pub(crate) fn view(bus: &AnyBus, name: &BusRef, memory_limit: usize) -> Result<B
         channel_parameters: parameters(&declared.channel),
         subscription_parameters: parameters(&declared.subscription),
         reach,
-        replicas: spec.replicas,
+        replicas: spec.workload.replicas,
         allowed,
         revoke_grace,
     })

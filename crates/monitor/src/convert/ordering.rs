@@ -1,8 +1,10 @@
 //! `spec.ordering`: whether the bus can keep it.
 
 use busway_api::{reason::Reason, subscription as api};
-use busway_core::bus::{Ordering, Scope};
-use busway_message::AttributeName;
+use busway_core::{
+    AttributeName,
+    bus::{Ordering, Scope},
+};
 
 use super::{Problem, delivery};
 

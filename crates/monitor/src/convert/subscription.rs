@@ -4,14 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use busway_api::{Subscription, filter as api, reason::Reason};
 use busway_core::{
-    ChannelRef, SubscriptionRef, Uid,
+    AttributeName, ChannelRef, SubscriptionRef, Uid,
     address::Destination,
     bus::SubscriptionSpec,
     filter::{Filter, FilterSpec},
     parameters::{Parameter, ResolvedParameters, resolve},
     policy::{DeliveryOverrides, DeliveryPolicy},
 };
-use busway_message::AttributeName;
 use kube::ResourceExt;
 
 use super::{Problem, addresses::Rules, channel::pairs, delivery, ordering::Order};

@@ -180,6 +180,8 @@ fn working_targets(
         subscriber: read(&status.subscriber_url)?,
         reply_to: read(&status.reply_url),
         dead_letter_sink: read(&status.dead_letter_url),
+        filter: Arc::default(),
+        ordering: None,
         policy: DeliveryPolicy::default(),
     }))
 }
