@@ -191,16 +191,14 @@ async fn a_field_whose_behaviour_is_not_there_yet_is_refused_in_the_status() {
     let _serving = dispatcher(control, "notyet", &[]);
     namespace.apply_yaml(&cluster_bus("notyet")).await.unwrap();
     namespace.apply_yaml(&channel("c", "notyet")).await.unwrap();
-    let filtered = format!(
-        "{}\n",
-        subscription("s", "c", at)
-            .trim_end()
-            .replace("spec: {", "spec: {filters: [{exact: {type: a}}], ")
+    let migrating = format!("{}\n", channel("later", "notyet").trim_end()).replace(
+        "spec: {",
+        "spec: {allowedSenders: [anybody], ",
     );
-    namespace.apply_yaml(&filtered).await.unwrap();
-    let why = ready(&namespace, "subscription/s", "False").await;
+    namespace.apply_yaml(&migrating).await.unwrap();
+    let why = ready(&namespace, "channel/later", "False").await;
     assert!(
-        why.starts_with("NotYetSupported") && why.contains("filters"),
+        why.starts_with("NotYetSupported") && why.contains("allowedSenders"),
         "{why}"
     );
 }

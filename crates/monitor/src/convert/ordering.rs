@@ -55,3 +55,42 @@ impl Order<'_> {
         Err(Problem::new(Reason::OrderingUnsupported, message))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn a_bus_keeps_an_order_with_the_replicas_that_it_has() {
+        let asked = api::Ordering {
+            key: "subject".to_owned(),
+        };
+        let by = |key: &str| Ordering::ByPublishKey(key.to_owned());
+        for (ordering, scope, replicas, why) in [
+            (Ordering::No, Scope::Shared, Some(1), Some("keeps no order")),
+            (by("subject"), Scope::Shared, None, None),
+            (by("type"), Scope::Shared, None, Some("`type`, not by `subject`")),
+            (Ordering::SingleConsumer, Scope::Shared, None, None),
+            (Ordering::SingleConsumer, Scope::Shared, Some(3), None),
+            (Ordering::SingleConsumer, Scope::PerReplica, Some(1), None),
+            (Ordering::SingleConsumer, Scope::PerReplica, Some(2), Some("2 replicas")),
+            (Ordering::SingleConsumer, Scope::PerReplica, None, Some("spec.replicas: 1")),
+        ] {
+            let order = Order {
+                ordering: &ordering,
+                scope,
+                replicas,
+            };
+            let kept = order.keeps(Some(&asked)).map_err(|problem| problem.message);
+            match why {
+                None => assert_eq!(kept, Ok(())),
+                Some(why) => assert!(kept.as_ref().unwrap_err().contains(why), "{kept:?}"),
+            }
+            assert_eq!(order.keeps(None), Ok(()));
+        }
+        assert!(Order::key(Some(&api::Ordering { key: " ".to_owned() })).is_err());
+        assert_eq!(Order::key(None).unwrap(), None);
+    }
+}
