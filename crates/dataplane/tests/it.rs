@@ -13,6 +13,7 @@ mod it {
     pub mod dead_letters;
     pub mod drain;
     pub mod harness;
+    pub mod http2;
     pub mod isolation;
     pub mod lifecycle;
     pub mod observed;
