@@ -191,10 +191,8 @@ async fn a_field_whose_behaviour_is_not_there_yet_is_refused_in_the_status() {
     let _serving = dispatcher(control, "notyet", &[]);
     namespace.apply_yaml(&cluster_bus("notyet")).await.unwrap();
     namespace.apply_yaml(&channel("c", "notyet")).await.unwrap();
-    let migrating = format!("{}\n", channel("later", "notyet").trim_end()).replace(
-        "spec: {",
-        "spec: {allowedSenders: [anybody], ",
-    );
+    let migrating = format!("{}\n", channel("later", "notyet").trim_end())
+        .replace("spec: {", "spec: {allowedSenders: [anybody], ");
     namespace.apply_yaml(&migrating).await.unwrap();
     let why = ready(&namespace, "channel/later", "False").await;
     assert!(

@@ -63,8 +63,10 @@ pub enum Admit {
 /// How an attempt ended, as far as a gate cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The subscriber answered, and not that it is in trouble.
+    /// The subscriber took it.
     Answered,
+    /// The subscriber did not want it, which says nothing of how quick it is.
+    Rejected,
     /// A failure that a retry may mend; `message` tells messages apart.
     Failed {
         /// Which message it was.
@@ -76,6 +78,14 @@ pub enum Ended {
     AskedToWait(Duration),
     /// The attempt was not brought to an end, and says nothing.
     Dropped,
+}
+
+/// One attempt that was let through.
+#[derive(Debug)]
+#[must_use = "the attempt counts as in flight until this is given back"]
+pub struct Pass {
+    /// Whether it is to show that the subscriber is back.
+    probe: bool,
 }
 
 /// The gate before one subscriber.
@@ -145,26 +155,28 @@ impl Gate {
         if probe { Admit::Probe } else { Admit::Now }
     }
 
-    /// An attempt begins, as [`Gate::admit`] said it may.
-    pub fn begin(&mut self, now: Duration) {
+    /// An attempt begins, as [`Gate::admit`] said it may. What is returned is given back at its end.
+    pub fn begin(&mut self, now: Duration) -> Pass {
         self.in_flight = self.in_flight.saturating_add(1);
-        self.breaker.begin(now);
         if let Some(bucket) = &mut self.rate {
             bucket.take(now);
+        }
+        Pass {
+            probe: self.breaker.begin(now),
         }
     }
 
     /// An attempt ended, after `took`. `random` are 64 random bits.
-    pub fn end(&mut self, now: Duration, ended: Ended, took: Duration, random: u64) {
+    pub fn end(&mut self, pass: Pass, now: Duration, ended: Ended, took: Duration, random: u64) {
+        let probe = pass.probe;
         let full = self.in_flight >= self.limit(now);
         self.in_flight = self.in_flight.saturating_sub(1);
         match ended {
             Ended::Answered => {
                 self.auto.answered(now, took, full);
-                if self.breaker.answered() {
-                    self.ramp = Some(Ramp::new(now));
-                }
+                self.answered(now);
             }
+            Ended::Rejected => self.answered(now),
             Ended::Failed {
                 message,
                 overloaded,
@@ -175,7 +187,7 @@ impl Gate {
                 if let Some(ramp) = &mut self.ramp {
                     ramp.failed(now);
                 }
-                self.breaker.failed(now, message, random);
+                self.breaker.failed(now, message, random, probe);
             }
             Ended::AskedToWait(wait) => {
                 self.auto.overloaded(now, took);
@@ -183,15 +195,22 @@ impl Gate {
                 let until = now.saturating_add(wait).max(self.hold.unwrap_or_default());
                 self.hold = Some(until);
                 self.ramp = Some(Ramp::new(until));
-                self.breaker.asked_to_wait(now);
+                // It is there, and has said when to come back: the next attempt is the probe.
+                self.breaker.dropped(now, probe);
             }
-            Ended::Dropped => self.breaker.dropped(now),
+            Ended::Dropped => self.breaker.dropped(now, probe),
         }
         if self
             .ramp
             .is_some_and(|ramp| ramp.limit(now) >= self.bound())
         {
             self.ramp = None;
+        }
+    }
+
+    fn answered(&mut self, now: Duration) {
+        if self.breaker.answered() {
+            self.ramp = Some(Ramp::new(now));
         }
     }
 

@@ -9,6 +9,7 @@ mod alarm;
 mod alone;
 mod conclude;
 mod dead_letter;
+mod door;
 mod driver;
 mod health;
 mod job;

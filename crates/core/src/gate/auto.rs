@@ -4,17 +4,20 @@ use std::time::Duration;
 pub(super) const MOST: u32 = 1_000;
 /// What is tried first.
 const FIRST: f64 = 8.0;
-/// An answer that takes so much longer than the quickest, and this on top, is slow.
+/// Answers that take so much longer than at the best of times, and this on top, are slow.
 const SLOW: f64 = 2.0;
-const SLOW_BY: Duration = Duration::from_millis(5);
+const SLOW_BY: f64 = 0.005;
 /// What is left after slow answers.
 const AFTER_SLOW: f64 = 0.9;
 /// What is left after refusals.
 const AFTER_REFUSAL: f64 = 0.5;
 /// How much of a new answer's time goes into the average.
 const WEIGHT: f64 = 0.1;
-/// How much of the way to the average the quickest time goes in a second, so that a subscriber that
-/// became slower for good is not held down for ever.
+/// Over how long an average is taken to be one of the times: single quick answers are none, where a
+/// subscriber has quick and slow ones.
+const TIMES: Duration = Duration::from_secs(1);
+/// How much of the way to the average of now the best of times goes in a second, so that a subscriber
+/// that became slower for good is not held down for ever.
 const FORGET: f64 = 0.01;
 
 /// Finds how many attempts a subscriber bears: one more for each round of quick answers while all
@@ -22,11 +25,12 @@ const FORGET: f64 = 0.01;
 #[derive(Debug)]
 pub(super) struct Auto {
     limit: f64,
-    /// The quickest answer, about, in seconds.
-    quickest: Option<f64>,
-    /// The average of late.
-    average: f64,
-    answered_at: Duration,
+    /// The average of late, in seconds.
+    average: Option<f64>,
+    /// The lowest average that a second had.
+    best: Option<f64>,
+    /// The second that is under way: when it began, the sum of its answers' times, and their number.
+    times: (Duration, f64, f64),
     /// Nothing is taken away before: what is in flight now began under the old bound.
     settled_at: Duration,
 }
@@ -35,9 +39,9 @@ impl Default for Auto {
     fn default() -> Self {
         Self {
             limit: FIRST,
-            quickest: None,
-            average: 0.0,
-            answered_at: Duration::ZERO,
+            average: None,
+            best: None,
+            times: (Duration::ZERO, 0.0, 0.0),
             settled_at: Duration::ZERO,
         }
     }
@@ -56,26 +60,42 @@ impl Auto {
     /// An answer came after `took`; `full` says whether all places were used.
     pub(super) fn answered(&mut self, now: Duration, took: Duration, full: bool) {
         let took = took.as_secs_f64();
-        let passed = now.saturating_sub(self.answered_at).as_secs_f64();
-        self.answered_at = now;
-        let quickest = self.quickest.map_or(took, |known| {
-            let further = (self.average - known).max(0.0);
-            (known + further * (FORGET * passed).min(1.0)).min(took)
-        });
-        self.average = match self.quickest {
-            Some(_) => (took - self.average).mul_add(WEIGHT, self.average),
-            None => took,
-        };
-        self.quickest = Some(quickest);
-        if self.average > quickest * SLOW + SLOW_BY.as_secs_f64() {
+        let average = self
+            .average
+            .map_or(took, |average| (took - average).mul_add(WEIGHT, average));
+        self.average = Some(average);
+        self.note(now, took);
+        if self
+            .best
+            .is_some_and(|best| average > best.mul_add(SLOW, SLOW_BY))
+        {
             self.less(now, AFTER_SLOW);
         } else if full {
             self.limit = (self.limit + 1.0 / self.limit).min(f64::from(MOST));
         }
     }
 
+    /// Takes an answer's time into the second that is under way.
+    fn note(&mut self, now: Duration, took: f64) {
+        let (began, sum, count) = &mut self.times;
+        *sum += took;
+        *count += 1.0;
+        let passed = now.saturating_sub(*began);
+        if passed >= TIMES {
+            let average = *sum / *count;
+            let best = self.best.map_or(average, |best| {
+                let further = (average - best).max(0.0);
+                let part = (FORGET * passed.as_secs_f64()).min(1.0);
+                further.mul_add(part, best).min(average)
+            });
+            self.best = Some(best);
+            self.times = (now, 0.0, 0.0);
+        }
+    }
+
     pub(super) fn overloaded(&mut self, now: Duration, took: Duration) {
-        self.average = self.average.max(took.as_secs_f64());
+        let took = took.as_secs_f64();
+        self.average = Some(self.average.map_or(took, |average| average.max(took)));
         self.less(now, AFTER_REFUSAL);
     }
 
@@ -85,7 +105,7 @@ impl Auto {
             return;
         }
         self.limit = (self.limit * factor).max(1.0);
-        let round = Duration::try_from_secs_f64(self.average).unwrap_or(Duration::MAX);
-        self.settled_at = now.saturating_add(round);
+        let round = Duration::try_from_secs_f64(self.average.unwrap_or_default());
+        self.settled_at = now.saturating_add(round.unwrap_or(Duration::MAX));
     }
 }

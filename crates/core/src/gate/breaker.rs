@@ -59,12 +59,13 @@ impl Breaker {
         }
     }
 
-    pub(super) fn begin(&mut self, now: Duration) {
-        if let Phase::Open { until } = self.phase
-            && now >= until
-        {
+    /// An attempt begins; whether it is the probe.
+    pub(super) fn begin(&mut self, now: Duration) -> bool {
+        let probe = matches!(self.phase, Phase::Open { until } if now >= until);
+        if probe {
             self.phase = Phase::Probing;
         }
+        probe
     }
 
     /// Whether this closes it.
@@ -78,11 +79,11 @@ impl Breaker {
         was_open
     }
 
-    pub(super) fn failed(&mut self, now: Duration, message: u64, random: u64) {
+    pub(super) fn failed(&mut self, now: Duration, message: u64, random: u64, probe: bool) {
         match self.phase {
-            Phase::Probing => self.open(now, random),
+            Phase::Probing if probe => self.open(now, random),
             // One that began before it opened.
-            Phase::Open { .. } => {}
+            Phase::Probing | Phase::Open { .. } => {}
             Phase::Closed => {
                 self.failures = self.failures.saturating_add(1);
                 if !self.messages.contains(&Some(message))
@@ -97,14 +98,9 @@ impl Breaker {
         }
     }
 
-    /// The subscriber is there, and has said when to come back: a probe is over.
-    pub(super) fn asked_to_wait(&mut self, now: Duration) {
-        self.dropped(now);
-    }
-
     /// An attempt that says nothing: if it was the probe, the next one is.
-    pub(super) fn dropped(&mut self, now: Duration) {
-        if matches!(self.phase, Phase::Probing) {
+    pub(super) fn dropped(&mut self, now: Duration, probe: bool) {
+        if probe && matches!(self.phase, Phase::Probing) {
             self.phase = Phase::Open { until: now };
         }
     }

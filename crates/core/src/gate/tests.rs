@@ -25,8 +25,8 @@ fn failed(message: u64) -> Ended {
 fn attempts(gate: &mut Gate, now: Duration, ended: impl IntoIterator<Item = Ended>) {
     for ended in ended {
         assert!(matches!(gate.admit(now), Admit::Now | Admit::Probe));
-        gate.begin(now);
-        gate.end(now, ended, TOOK, u64::MAX);
+        let pass = gate.begin(now);
+        gate.end(pass, now, ended, TOOK, u64::MAX);
     }
 }
 
@@ -44,11 +44,11 @@ fn opened(most: u32) -> Gate {
 #[test]
 fn no_more_are_in_flight_than_the_bound() {
     let mut gate = gate(2);
-    gate.begin(at(0));
+    let one = gate.begin(at(0));
     assert_eq!(gate.admit(at(0)), Admit::Now);
-    gate.begin(at(0));
+    let _two = gate.begin(at(0));
     assert_eq!(gate.admit(at(0)), Admit::Full);
-    gate.end(at(5), Ended::Answered, TOOK, 0);
+    gate.end(one, at(5), Ended::Answered, TOOK, 0);
     assert_eq!(gate.admit(at(5)), Admit::Now);
 }
 
@@ -75,9 +75,9 @@ fn while_open_it_probes_after_one_two_four_seconds_up_to_sixty() {
     let mut waits = Vec::new();
     for message in 0..9 {
         assert_eq!(gate.admit(now), Admit::Probe);
-        gate.begin(now);
+        let pass = gate.begin(now);
         assert_eq!(gate.admit(now), Admit::Full, "one probe at a time");
-        gate.end(now, failed(message), TOOK, u64::MAX);
+        gate.end(pass, now, failed(message), TOOK, u64::MAX);
         let Admit::At(next) = gate.admit(now) else {
             panic!("{:?}", gate.admit(now));
         };
@@ -93,13 +93,13 @@ fn it_lets_one_in_after_it_closed_and_twice_as_many_each_second() {
     let start = at(1000);
     attempts(&mut gate, start, [Ended::Answered]);
     assert_eq!(gate.breaker(start), State::Ramping);
-    gate.begin(start);
+    let pass = gate.begin(start);
     assert_eq!(gate.admit(start), Admit::At(at(2000)));
     assert_eq!(gate.limit(at(1999)), 1);
     assert_eq!(gate.limit(at(2000)), 2);
     assert_eq!(gate.limit(at(3000)), 4);
     // A failure makes the second begin anew.
-    gate.end(at(3900), failed(1), TOOK, 0);
+    gate.end(pass, at(3900), failed(1), TOOK, 0);
     assert_eq!(gate.limit(at(4899)), 4);
     assert_eq!(gate.limit(at(4900)), 6);
     attempts(&mut gate, at(4900), [Ended::Answered]);
@@ -111,11 +111,10 @@ fn an_answer_that_asks_to_wait_holds_everything_then_ramps_and_is_no_failure() {
     let mut gate = gate(8);
     let wait = Ended::AskedToWait(at(3000));
     attempts(&mut gate, at(0), [failed(1)]);
-    gate.begin(at(0));
-    gate.begin(at(0));
-    gate.end(at(10), wait, TOOK, 0);
+    let (one, two) = (gate.begin(at(0)), gate.begin(at(0)));
+    gate.end(one, at(10), wait, TOOK, 0);
     // An answer that comes later does not end the wait, and a shorter one does not shorten it.
-    gate.end(at(20), Ended::AskedToWait(at(1)), TOOK, 0);
+    gate.end(two, at(20), Ended::AskedToWait(at(1)), TOOK, 0);
     assert_eq!(gate.admit(at(500)), Admit::At(at(3010)));
     assert_eq!(gate.held_until(at(500)), Some(at(3010)));
     assert_eq!(gate.limit(at(3010)), 1);
@@ -124,13 +123,55 @@ fn an_answer_that_asks_to_wait_holds_everything_then_ramps_and_is_no_failure() {
 }
 
 #[test]
+fn auto_bears_a_subscriber_of_two_speeds() {
+    let mut gate = Gate::new(MaxInFlight::Auto, None);
+    let mut now = at(0);
+    for number in 0..20_000u64 {
+        let mut round = Vec::new();
+        while gate.admit(now) == Admit::Now {
+            round.push(gate.begin(now));
+        }
+        now += at(1);
+        // Of what is in flight half is answered in 1 ms, half in 20.
+        for pass in round {
+            let took = if number % 2 == 0 { at(1) } else { at(20) };
+            gate.end(pass, now, Ended::Answered, took, 0);
+        }
+    }
+    assert!(gate.limit(now) >= 8, "{}", gate.limit(now));
+}
+
+#[test]
+fn only_the_probe_says_whether_the_subscriber_is_still_down() {
+    let mut gate = gate(50);
+    let old: Vec<_> = (0..30).map(|_| gate.begin(at(0))).collect();
+    let mut old = old.into_iter();
+    for message in 0..10 {
+        gate.end(old.next().unwrap(), at(0), failed(message), TOOK, u64::MAX);
+    }
+    let probe = gate.begin(at(1000));
+    // What began before it opened goes on failing, and opens it no further.
+    for message in 0..10 {
+        gate.end(old.next().unwrap(), at(1010), failed(message), TOOK, 0);
+        assert_eq!(gate.admit(at(1010)), Admit::Full);
+    }
+    gate.end(old.next().unwrap(), at(1020), Ended::Dropped, TOOK, 0);
+    assert_eq!(gate.admit(at(1020)), Admit::Full);
+    gate.end(probe, at(1030), failed(1), TOOK, u64::MAX);
+    assert!(matches!(gate.breaker(at(1030)), State::Open { until } if until > at(3020)));
+    // An old one that is answered says that somebody is there.
+    gate.end(old.next().unwrap(), at(1040), Ended::Answered, TOOK, 0);
+    assert_eq!(gate.breaker(at(1040)), State::Ramping);
+}
+
+#[test]
 fn a_probe_that_comes_to_nothing_is_followed_by_another() {
     let mut gate = opened(1);
-    gate.begin(at(1000));
-    gate.end(at(1001), Ended::Dropped, TOOK, 0);
+    let pass = gate.begin(at(1000));
+    gate.end(pass, at(1001), Ended::Dropped, TOOK, 0);
     assert_eq!(gate.admit(at(1001)), Admit::Probe);
-    gate.begin(at(1001));
-    gate.end(at(1002), Ended::AskedToWait(at(500)), TOOK, 0);
+    let pass = gate.begin(at(1001));
+    gate.end(pass, at(1002), Ended::AskedToWait(at(500)), TOOK, 0);
     assert_eq!(gate.admit(at(1002)), Admit::At(at(1502)));
     assert_eq!(gate.admit(at(1502)), Admit::Probe);
 }
@@ -145,7 +186,7 @@ fn a_rate_lets_a_burst_through_and_then_one_at_a_time() {
     let mut begun = Vec::new();
     for now in (0..4000).map(at) {
         while gate.admit(now) == Admit::Now {
-            gate.begin(now);
+            let _in_flight = gate.begin(now);
             begun.push(now.as_millis());
         }
     }
@@ -158,30 +199,28 @@ fn auto_finds_what_a_subscriber_bears() {
     let mut gate = Gate::new(MaxInFlight::Auto, None);
     let mut now = at(0);
     for _ in 0..3000 {
-        let mut round = 0u32;
+        let mut round = Vec::new();
         while gate.admit(now) == Admit::Now {
-            gate.begin(now);
-            round += 1;
+            round.push(gate.begin(now));
         }
-        let took = TOOK * round.div_ceil(20).max(1);
+        let many = u32::try_from(round.len()).unwrap();
+        let took = TOOK * many.div_ceil(20).max(1);
         now += took;
-        for _ in 0..round {
-            gate.end(now, Ended::Answered, took, 0);
+        for pass in round {
+            gate.end(pass, now, Ended::Answered, took, 0);
         }
     }
     let found = gate.limit(now);
     assert!((15..=90).contains(&found), "{found}");
     // It refuses: one round of refusals halves it, not each of them.
     let before = gate.limit(now);
-    for _ in 0..before {
-        gate.begin(now);
-    }
-    for message in 0..before {
+    let round: Vec<_> = (0..before).map(|_| gate.begin(now)).collect();
+    for (message, pass) in (0..).zip(round) {
         let refused = Ended::Failed {
-            message: u64::from(message % 3),
+            message: message % 3,
             overloaded: true,
         };
-        gate.end(now, refused, TOOK, 0);
+        gate.end(pass, now, refused, TOOK, 0);
     }
     assert_eq!(gate.limit(now), before / 2);
 }
@@ -218,24 +257,29 @@ proptest! {
     ) {
         let mut gate = Gate::new(most, Some(Rate { per_second, burst }));
         let mut now = Duration::ZERO;
+        let mut passes = Vec::new();
         for step in steps {
             match step {
                 Step::Begin => match gate.admit(now) {
                     Admit::Now | Admit::Probe => {
-                        gate.begin(now);
+                        passes.push(gate.begin(now));
                         prop_assert!(gate.in_flight() <= gate.limit(now).max(1));
                     }
                     Admit::At(at) => prop_assert!(at > now),
                     Admit::Full => prop_assert!(gate.in_flight() > 0),
                 },
-                Step::End(ended) if gate.in_flight() > 0 => gate.end(now, ended, TOOK, random),
-                Step::End(_) => {}
+                Step::End(ended) => {
+                    if let Some(pass) = passes.pop() {
+                        gate.end(pass, now, ended, TOOK, random);
+                    }
+                }
                 Step::Pass(millis) => now += at(millis),
             }
         }
-        while gate.in_flight() > 0 {
-            gate.end(now, Ended::Dropped, TOOK, random);
+        for pass in passes {
+            gate.end(pass, now, Ended::Dropped, TOOK, random);
         }
+        prop_assert_eq!(gate.in_flight(), 0);
         // Each moment that it names brings it further, and there are few of them.
         for _ in 0..10 {
             match gate.admit(now) {

@@ -11,7 +11,7 @@ use busway_core::{
 };
 use tokio::time::Instant;
 
-use super::{job::Job, keys::Key, state::Subscription};
+use super::{door::Passage, job::Job, keys::Key, state::Subscription};
 use crate::{metrics::Family, observer::Stage};
 
 impl Subscription {
@@ -57,13 +57,10 @@ impl Subscription {
 
     /// Whether the gate lets an attempt through; if it will later, the driver sees to it.
     pub(super) fn admit(&self) -> Admit {
-        let admit = self.gate.borrow().admit(self.since.elapsed());
-        if let Admit::At(at) = admit {
-            let at = self.since.checked_add(at);
-            if self.gate_opens.get() != at {
-                self.gate_opens.set(at);
-                self.wake();
-            }
+        let (admit, at) = self.door.admit();
+        if at.is_some() && self.gate_opens.get() != at {
+            self.gate_opens.set(at);
+            self.wake();
         }
         admit
     }
@@ -83,32 +80,31 @@ impl Subscription {
             return;
         }
         self.gate_opens.set(None);
-        let due = self.outlet(Stage::Subscriber).due();
-        let gate = self.gate.borrow();
-        let free = gate
-            .limit(self.since.elapsed())
-            .saturating_sub(gate.in_flight());
-        drop(gate);
-        for _ in 0..due.min(usize::try_from(free).unwrap_or(usize::MAX)) {
+        // The first that is let in sees to the next.
+        if self.outlet(Stage::Subscriber).has_due() {
             self.staff(Stage::Subscriber);
         }
     }
 
     /// Tells the gate how an attempt at the subscriber ended.
-    pub(super) fn ended(self: &Rc<Self>, ended: Ended, took: Duration) {
-        let random = self.world.entropy.next();
-        let now = self.since.elapsed();
-        self.gate.borrow_mut().end(now, ended, took, random);
+    pub(super) fn ended(self: &Rc<Self>, passage: Option<Passage>, ended: Ended, took: Duration) {
+        if let Some(passage) = passage {
+            // Only what failed is spread by chance.
+            let random = match ended {
+                Ended::Failed { .. } => self.world.entropy.next(),
+                _ => 0,
+            };
+            passage.end(ended, took, random);
+        }
         // It may let more through than it did, or say when it will.
         if self.outlet(Stage::Subscriber).has_due() {
             self.staff(Stage::Subscriber);
         }
     }
 
-    /// The subscriber answered that it is gone for good.
-    pub(super) fn found_gone(&self) {
+    /// The subscriber of this route answered that it is gone for good.
+    pub(super) fn found_gone(&self, route: &SubscriptionRoute) {
         self.health.gone();
-        let route = self.route();
         if route.policy.on_gone == OnGone::Pause {
             self.gone.set(Some(route.generation));
             self.hand_back();
@@ -118,8 +114,10 @@ impl Subscription {
 
     /// Whether nothing is attempted until the spec changes, because the subscriber is gone.
     pub(super) fn is_gone(&self) -> bool {
-        self.gone
-            .get()
-            .is_some_and(|gone| gone == self.route.borrow().generation)
+        let Some(gone) = self.gone.get() else {
+            return false;
+        };
+        let route = self.route.borrow();
+        route.generation == gone && route.policy.on_gone == OnGone::Pause
     }
 }

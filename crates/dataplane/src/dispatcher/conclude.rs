@@ -1,6 +1,11 @@
 //! What comes after an attempt.
 
-use std::{rc::Rc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use busway_core::{
     bus::BusError,
@@ -41,20 +46,25 @@ impl Subscription {
     ) {
         let policy = &route.policy;
         let verdict = classify(ended.outcome, &policy.status_rules);
+        // What another subscriber answered, before an edit, says nothing of this one.
+        let of_now = job.stage == Stage::Subscriber && self.is_at(route);
+        let passage = job.passage.take();
         if job.stage == Stage::Subscriber {
             job.stored = job.attempts;
-            if verdict == Verdict::Delivered {
-                self.health.delivered();
-            } else {
-                self.health.failed(ended.outcome, self.world.clock.now());
-            }
+        }
+        if of_now && verdict == Verdict::Delivered {
+            self.health.delivered();
+        } else if of_now {
+            self.health.failed(ended.outcome, self.world.clock.now());
         }
         let asked = (verdict == Verdict::Retry)
             .then(|| self.asked_to_wait(&ended))
             .flatten();
-        let random = self.world.entropy.next();
-        if job.stage == Stage::Subscriber {
-            self.ended(meaning(&job, &ended, verdict, asked, policy, random), took);
+        if of_now {
+            let meaning = meaning(&job, &ended, verdict, asked, policy);
+            self.ended(passage, meaning, took);
+        } else {
+            drop(passage);
         }
         if verdict == Verdict::Delivered {
             return self.delivered(job, ended, route);
@@ -69,16 +79,25 @@ impl Subscription {
             Verdict::Delivered => {}
             Verdict::Reject => self.fail(job, Cause::Rejected),
             Verdict::Gone => {
-                if job.stage == Stage::Subscriber {
-                    self.found_gone();
+                if of_now {
+                    self.found_gone(route);
                 }
                 self.fail(job, Cause::Gone);
             }
-            Verdict::Retry => match pacing::next(policy, job.attempts, asked, random) {
-                Next::DeadLetter(cause) => self.fail(job, cause),
-                Next::After(wait) => self.wait(job, wait),
-            },
+            Verdict::Retry => {
+                let random = self.world.entropy.next();
+                match pacing::next(policy, job.attempts, asked, random) {
+                    Next::DeadLetter(cause) => self.fail(job, cause),
+                    Next::After(wait) => self.wait(job, wait),
+                }
+            }
         }
+    }
+
+    /// Whether a route goes where messages go now.
+    fn is_at(&self, route: &SubscriptionRoute) -> bool {
+        let now = self.route.borrow();
+        std::ptr::eq(Arc::as_ptr(&now), route) || now.subscriber == route.subscriber
     }
 
     fn delivered(self: &Rc<Self>, mut job: Job, ended: Ended, route: &SubscriptionRoute) {
@@ -154,7 +173,7 @@ impl Subscription {
             note(&this.counts, "extend", stored);
             match this.mode.get() {
                 Mode::Running | Mode::Emptying => this.send_at(at, job),
-                Mode::Reopening | Mode::Holding | Mode::Draining => job.settle.release(),
+                Mode::Reopening | Mode::Holding | Mode::Draining => this.release(job),
             }
         });
     }
@@ -206,21 +225,25 @@ fn meaning(
     verdict: Verdict,
     asked: Option<Duration>,
     policy: &DeliveryPolicy,
-    random: u64,
 ) -> gate::Ended {
-    if verdict != Verdict::Retry {
-        return gate::Ended::Answered;
+    match verdict {
+        Verdict::Delivered => return gate::Ended::Answered,
+        Verdict::Reject | Verdict::Gone => return gate::Ended::Rejected,
+        Verdict::Retry => {}
     }
     if let Some(asked) = asked {
-        let backoff = policy.backoff.wait(job.attempts, random);
+        let backoff = policy.backoff.wait(job.attempts, u64::MAX);
         return gate::Ended::AskedToWait(backoff.max(asked.min(policy.retry_after_max)));
     }
     let overloaded = matches!(
         ended.outcome,
         Outcome::Status(429 | 503) | Outcome::Failed(Failure::Timeout)
     );
+    // The bus may give the same message twice; its id tells.
+    let mut hasher = DefaultHasher::new();
+    job.id().hash(&mut hasher);
     gate::Ended::Failed {
-        message: job.number,
+        message: hasher.finish(),
         overloaded,
     }
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use busway_core::{
+    AttributeName,
     bus::{BusError, Credit, Deliveries, Keeper},
     routes::{Flow, SubscriptionRoute},
     serving::DataPlane as _,
@@ -35,6 +36,8 @@ const TICK: Duration = Duration::from_secs(20);
 const CONSUME_AGAIN: Duration = Duration::from_millis(200);
 /// The longest such rest.
 const CONSUME_AGAIN_AT_MOST: Duration = Duration::from_secs(30);
+/// Deliveries taken before others of this shard have their turn: a filter may settle each at once.
+const TAKEN_AT_ONCE: u32 = 128;
 /// How often a bus in memory is asked whether it is empty, while the process leaves.
 const LOOK_EMPTY: Duration = Duration::from_millis(50);
 
@@ -54,6 +57,8 @@ pub(super) struct Driver {
     source: Source,
     /// The credit of the stream.
     credit: u32,
+    /// What the messages of the stream are ordered by.
+    ordering: Option<AttributeName>,
     failures: u32,
     chores: FuturesUnordered<Chore>,
     alarm: Alarm,
@@ -70,6 +75,7 @@ pub(super) async fn run(subscription: Rc<Subscription>) {
     let mut driver = Driver {
         source: Source::Closed(Some(now)),
         credit: subscription.route().policy.max_unsettled,
+        ordering: subscription.route().ordering.clone(),
         failures: 0,
         chores: FuturesUnordered::new(),
         alarm: Alarm::new(now + TICK),
@@ -147,16 +153,14 @@ impl Driver {
         let before = subscription.mode.get();
         let running = route.flow == Flow::Running;
         // What is held is in the order of before.
-        let new_order = route.ordering != subscription.route().ordering;
-        let anew = new_order || route.policy.max_unsettled != self.credit;
+        let differs = route.ordering != self.ordering || route.policy.max_unsettled != self.credit;
+        let holds = subscription.tally.get() > 0 || !matches!(self.source, Source::Closed(_));
         subscription.set_route(route);
         let mode = match before {
             Mode::Draining | Mode::Emptying => return,
             _ if !running => Mode::Holding,
             Mode::Reopening => Mode::Reopening,
-            Mode::Holding | Mode::Running if anew && !matches!(self.source, Source::Closed(_)) => {
-                Mode::Reopening
-            }
+            Mode::Holding | Mode::Running if differs && holds => Mode::Reopening,
             Mode::Holding | Mode::Running => Mode::Running,
         };
         self.enter(mode);
@@ -188,7 +192,7 @@ impl Driver {
     fn drain(&mut self) {
         let in_memory = self.subscription.plane.bus.profile().durability
             == busway_core::bus::Durability::Memory;
-        let held = self.subscription.mode.get() == Mode::Holding;
+        let held = self.subscription.mode.get() == Mode::Holding || self.subscription.is_gone();
         self.enter(if in_memory && !held {
             Mode::Emptying
         } else {
@@ -259,7 +263,9 @@ impl Driver {
 
     fn open(&mut self) {
         let subscription = Rc::clone(&self.subscription);
-        self.credit = subscription.route().policy.max_unsettled;
+        let route = subscription.route();
+        self.credit = route.policy.max_unsettled;
+        self.ordering.clone_from(&route.ordering);
         let credit = Credit {
             messages: usize::try_from(self.credit.max(1)).unwrap_or(usize::MAX),
             bytes: CREDIT_BYTES,
@@ -288,7 +294,13 @@ impl Driver {
             }
         }
         let subscription = Rc::clone(&self.subscription);
+        let mut taken = 0;
         while let Source::Open(stream) = &mut self.source {
+            if taken == TAKEN_AT_ONCE {
+                cx.waker().wake_by_ref();
+                return;
+            }
+            taken += 1;
             if !subscription.takes(Stage::Subscriber) {
                 return;
             }

@@ -42,6 +42,15 @@ impl Keeper {
         }
     }
 
+    /// There is another subscriber now, of which nothing is known.
+    pub(super) fn another_subscriber(&self) {
+        self.failing.set(None);
+        let mut health = self.lock();
+        health.failing_since = None;
+        health.last_error = None;
+        health.gone = false;
+    }
+
     pub(super) fn gone(&self) {
         self.lock().gone = true;
     }

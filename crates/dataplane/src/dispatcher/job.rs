@@ -8,7 +8,7 @@ use busway_core::{
 use busway_message::{Message, dead_letter::MAX_ERROR_DATA, names::BUSWAY_ID};
 use bytes::Bytes;
 
-use super::keys::Key;
+use super::{door::Passage, keys::Key};
 use crate::{
     metrics::{Counts, Family},
     observer::Stage,
@@ -17,8 +17,8 @@ use crate::{
 /// One message on its way through a subscription, until it is settled. Dropping it hands the
 /// message back to the bus.
 pub(super) struct Job {
-    /// Tells it from the others of this subscription.
-    pub(super) number: u64,
+    /// While it is attempted at the subscriber.
+    pub(super) passage: Option<Passage>,
     /// The filters that let it through.
     pub(super) passed: Arc<Filter>,
     /// What it is ordered by.

@@ -47,7 +47,9 @@ impl Keys {
 
     /// The first of a key went back to the bus, unsettled.
     pub(super) fn forget(&self, key: &Key) {
-        self.behind.borrow_mut().remove(key);
+        // What waits behind it goes back too, when nothing is borrowed.
+        let behind = self.behind.borrow_mut().remove(key);
+        drop(behind);
     }
 
     /// Takes all that wait; who is on its way keeps its key.

@@ -1,6 +1,12 @@
 //! A lane: a long-lived task with one connection, which makes one attempt after the other.
 
-use std::{future::poll_fn, rc::Rc, sync::atomic::Ordering, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+    time::Duration,
+};
 
 use busway_core::{
     address::Destination,
@@ -15,7 +21,7 @@ use tokio::time::Instant;
 use super::{
     alarm::Alarm,
     job::Job,
-    link::{Answer, Link, Wanted},
+    link::{Answer, Link, Terms, Wanted},
     request::{self, Attempt},
     state::Subscription,
 };
@@ -174,19 +180,21 @@ impl Lane {
         let subscription = Rc::clone(&self.subscription);
         let shared = &subscription.outlet(self.stage).shared;
         let link = &mut self.link;
+        let terms = Terms {
+            protocol: policy.protocol,
+            egress: Arc::clone(&subscription.plane.peek().egress),
+        };
         let mut received = 0;
         let exchange = async {
             let mut to = to.clone();
             let (mut repeated, mut followed) = (false, 0);
             loop {
-                if !link.as_ref().is_some_and(|link| link.is_for(&to)) {
+                if !link.as_ref().is_some_and(|link| link.is_for(&to, &terms)) {
                     *link = None;
                     subscription.counts.one(Family::Connects);
                     let network = &subscription.world.network;
                     let within = policy.connect_timeout;
-                    let egress = &subscription.plane.peek().egress.clone();
-                    let open = Link::open(network, &to, policy.protocol, within, egress, shared);
-                    let open = open.await?;
+                    let open = Link::open(network, &to, &terms, within, shared).await?;
                     *link = Some(open);
                 }
                 let Some(open) = link.as_mut() else {
@@ -218,7 +226,7 @@ impl Lane {
             Err(failure) => {
                 // Whatever is under way on it belongs to the attempt that ended.
                 if let Some(link) = self.link.take() {
-                    link.give_up(received, shared);
+                    link.give_up(received);
                 }
                 Ended {
                     outcome: Outcome::Failed(failure),

@@ -8,13 +8,14 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use busway_core::{address::Destination, egress::Egress, outcome::Failure, policy::Protocol};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 
@@ -25,6 +26,21 @@ use crate::connect::{Network, Wish};
 pub(super) struct Link {
     http: Http,
     to: Destination,
+    terms: Terms,
+}
+
+/// What a connection was opened by: under other terms it is another connection.
+#[derive(Clone)]
+pub(super) struct Terms {
+    pub(super) protocol: Protocol,
+    pub(super) egress: Arc<Egress>,
+}
+
+impl PartialEq for Terms {
+    fn eq(&self, other: &Self) -> bool {
+        self.protocol == other.protocol
+            && (Arc::ptr_eq(&self.egress, &other.egress) || self.egress == other.egress)
+    }
 }
 
 enum Http {
@@ -36,7 +52,7 @@ enum Http {
 
 /// The connection of HTTP/2 that the lanes of one destination share, where it speaks that.
 #[derive(Default)]
-pub(super) struct SharedLink(RefCell<Option<(H2, Destination)>>);
+pub(super) struct SharedLink(RefCell<Option<(H2, Destination, Terms)>>);
 
 /// How much of an answer's body is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -72,33 +88,36 @@ impl Link {
     pub(super) async fn open(
         network: &Network,
         to: &Destination,
-        protocol: Protocol,
+        terms: &Terms,
         within: Duration,
-        egress: &Egress,
         shared: &SharedLink,
     ) -> Result<Self, Failure> {
-        let to = to.clone();
-        if let Some(http) = shared.get(&to) {
-            return Ok(Self {
-                http: Http::Two(http),
-                to,
-            });
+        let link = |http| Self {
+            http,
+            to: to.clone(),
+            terms: terms.clone(),
+        };
+        if let Some(http) = shared.get(to, terms) {
+            return Ok(link(Http::Two(http)));
         }
-        let wish = match protocol {
+        let wish = match terms.protocol {
             Protocol::Auto => Wish::Negotiated,
             Protocol::H2c => Wish::Http2,
         };
-        let stream = network.open(&to, wish, within, egress).await?;
-        let http = if stream.http2 {
-            let http = H2::open(stream.io, to.is_https()).await;
-            let http = http.map_err(|_| Failure::Connect)?;
-            shared.set(&http, &to);
-            Http::Two(http)
-        } else {
+        let stream = network.open(to, wish, within, &terms.egress).await?;
+        if !stream.http2 {
             let http = H1::open(stream.io).await;
-            Http::One(Box::new(http.map_err(|_| Failure::Connect)?))
-        };
-        Ok(Self { http, to })
+            let http = http.map_err(|_| Failure::Connect)?;
+            return Ok(link(Http::One(Box::new(http))));
+        }
+        let http = H2::open(stream.io, to.is_https()).await;
+        let http = http.map_err(|_| Failure::Connect)?;
+        // Another lane was quicker: one connection is enough.
+        if let Some(http) = shared.get(to, terms) {
+            return Ok(link(Http::Two(http)));
+        }
+        shared.set(&http, to, terms);
+        Ok(link(Http::Two(http)))
     }
 
     /// One of HTTP/1.1 for a single request, on any runtime; whoever asks for it guards it.
@@ -107,19 +126,22 @@ impl Link {
         to: &Destination,
         within: Duration,
     ) -> Result<Self, Failure> {
-        let stream = network
-            .open(to, Wish::Http1, within, &Egress::open())
-            .await?;
-        let http = H1::open(stream.io).await;
+        let terms = Terms {
+            protocol: Protocol::Auto,
+            egress: Arc::new(Egress::open()),
+        };
+        let stream = network.open(to, Wish::Http1, within, &terms.egress);
+        let http = H1::open(stream.await?.io).await;
         Ok(Self {
             http: Http::One(Box::new(http.map_err(|_| Failure::Connect)?)),
             to: to.clone(),
+            terms,
         })
     }
 
     /// Whether it can carry a request to this destination.
-    pub(super) fn is_for(&self, to: &Destination) -> bool {
-        !self.is_closed() && self.to.is_same_host(to)
+    pub(super) fn is_for(&self, to: &Destination, terms: &Terms) -> bool {
+        !self.is_closed() && self.to.is_same_host(to) && self.terms == *terms
     }
 
     fn is_closed(&self) -> bool {
@@ -153,31 +175,38 @@ impl Link {
         wanted: Wanted,
     ) -> Result<Answer, Broken> {
         let before = self.read();
-        let used = match &mut self.http {
-            Http::One(http) => http.reuse(),
-            // What others get over it says nothing of this request.
-            Http::Two(_) => false,
+        let (response, used) = match &mut self.http {
+            Http::One(http) => {
+                let used = http.reuse();
+                (http.send(request).await, used)
+            }
+            Http::Two(http) => match http.send(request).await {
+                Ok(response) => (Some(response), false),
+                Err(unanswered) => {
+                    http.close();
+                    let stale = unanswered.unprocessed;
+                    return Err(Broken { stale });
+                }
+            },
         };
-        let result = self.try_exchange(request, wanted).await;
-        if result.is_none()
-            && let Http::One(http) = &mut self.http
-        {
-            http.close();
-        }
-        result.ok_or_else(|| Broken {
-            stale: used && self.read() == before,
+        let answer = match response {
+            Some(response) => self.read_answer(response, wanted).await,
+            None => None,
+        };
+        answer.ok_or_else(|| {
+            let stale = used && self.read() == before;
+            if let Http::One(http) = &mut self.http {
+                http.close();
+            }
+            Broken { stale }
         })
     }
 
-    async fn try_exchange(
+    async fn read_answer(
         &mut self,
-        request: Request<Full<Bytes>>,
+        response: Response<Incoming>,
         wanted: Wanted,
     ) -> Option<Answer> {
-        let response = match &mut self.http {
-            Http::One(http) => http.send(request).await?,
-            Http::Two(http) => http.send(request).await?,
-        };
         let (parts, body) = response.into_parts();
         let (body, cut) = self.read_body(body, wanted).await?;
         Some(Answer {
@@ -231,9 +260,11 @@ impl Link {
 
     /// An attempt over it was given up. Of HTTP/1.1 the connection goes with it; one of HTTP/2 that
     /// others use goes only when nothing at all came over it meanwhile.
-    pub(super) fn give_up(self, read_before: u64, shared: &SharedLink) {
-        if matches!(self.http, Http::Two(_)) && self.read() == read_before {
-            shared.clear();
+    pub(super) fn give_up(self, read_before: u64) {
+        if let Http::Two(http) = &self.http
+            && http.read() == read_before
+        {
+            http.close();
         }
     }
 
@@ -244,14 +275,14 @@ impl Link {
 }
 
 impl SharedLink {
-    fn get(&self, to: &Destination) -> Option<H2> {
+    fn get(&self, to: &Destination, terms: &Terms) -> Option<H2> {
         let shared = self.0.borrow();
-        let (http, known) = shared.as_ref()?;
-        (known.is_same_host(to) && !http.is_closed()).then(|| http.clone())
+        let (http, known, by) = shared.as_ref()?;
+        (known.is_same_host(to) && by == terms && !http.is_closed()).then(|| http.clone())
     }
 
-    fn set(&self, http: &H2, to: &Destination) {
-        *self.0.borrow_mut() = Some((http.clone(), to.clone()));
+    fn set(&self, http: &H2, to: &Destination, terms: &Terms) {
+        *self.0.borrow_mut() = Some((http.clone(), to.clone(), terms.clone()));
     }
 
     pub(super) fn clear(&self) {

@@ -23,6 +23,8 @@ pub(super) struct Outlet {
     idle: RefCell<Vec<(usize, Waker)>>,
     /// Lanes that exist, by number.
     lanes: RefCell<Vec<bool>>,
+    /// How many do.
+    alive: Cell<usize>,
     /// What they share.
     pub(super) shared: SharedLink,
 }
@@ -76,11 +78,20 @@ impl Outlet {
     pub(super) fn pop_for_probe(&self, retry: u32) -> Option<Job> {
         let mut due = self.due.borrow_mut();
         let spare = due.iter().position(|job| job.attempts < retry);
+        let later = || {
+            let later = self.later.borrow();
+            later.iter().any(|later| later.0.job.attempts < retry)
+        };
+        if spare.is_none() && later() {
+            // It comes soon.
+            return None;
+        }
         due.remove(spare.unwrap_or(0))
     }
 
-    pub(super) fn due(&self) -> usize {
-        self.due.borrow().len()
+    /// Lanes that are up and not idle.
+    pub(super) fn busy(&self) -> usize {
+        self.alive.get().saturating_sub(self.idle.borrow().len())
     }
 
     pub(super) fn next_later(&self) -> Option<Instant> {
@@ -128,7 +139,7 @@ impl Outlet {
     }
 
     pub(super) fn has_lane(&self) -> bool {
-        self.lanes.borrow().contains(&true)
+        self.alive.get() > 0
     }
 
     pub(super) fn sending(&self) -> usize {
@@ -183,6 +194,7 @@ impl Outlet {
         } else if let Some(lane) = lanes.get_mut(free) {
             *lane = true;
         }
+        self.alive.set(self.alive.get() + 1);
         Some(free)
     }
 
@@ -192,9 +204,11 @@ impl Outlet {
         let mut lanes = self.lanes.borrow_mut();
         if let Some(place) = lanes.get_mut(lane) {
             *place = false;
+            self.alive.set(self.alive.get().saturating_sub(1));
         }
+        drop(lanes);
         // Nobody is left to use it.
-        if !lanes.contains(&true) {
+        if !self.has_lane() {
             self.shared.clear();
         }
     }

@@ -12,7 +12,7 @@ use busway_core::{
     SubscriptionRef,
     address::Destination,
     bus::{Delivery, Fate},
-    gate::{Admit, Gate},
+    gate::Admit,
     outcome::{Cause, Settled},
     pacing,
     routes::{Flow, SubscriptionRoute},
@@ -21,6 +21,7 @@ use futures::{FutureExt as _, future::LocalBoxFuture};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
+    door::Door,
     health,
     job::{Job, Tally},
     keys::Keys,
@@ -87,14 +88,11 @@ pub(super) struct Subscription {
     outlets: [Outlet; 3],
     pub(super) keys: Keys,
     /// What holds attempts at the subscriber back.
-    pub(super) gate: RefCell<Gate>,
+    pub(super) door: Rc<Door>,
     /// When the gate may let one through; the driver's timer goes there.
     pub(super) gate_opens: Cell<Option<Instant>>,
     /// The generation whose subscriber is gone, where that holds the subscription.
     pub(super) gone: Cell<Option<i64>>,
-    /// What the gate counts its time from.
-    pub(super) since: Instant,
-    numbers: Cell<u64>,
     driver: RefCell<Option<Waker>>,
 }
 
@@ -106,13 +104,10 @@ impl Subscription {
         shared: &Shared,
     ) -> Rc<Self> {
         let counts = plane.counts(shard);
-        let policy = &route.policy;
         Rc::new(Self {
-            gate: RefCell::new(Gate::new(policy.max_in_flight, policy.rate)),
+            door: Door::new(&route.policy),
             gate_opens: Cell::new(None),
             gone: Cell::new(None),
-            since: Instant::now(),
-            numbers: Cell::new(0),
             keys: Keys::default(),
             name: route.subscription.clone(),
             named: Named::new(&route.subscription),
@@ -145,10 +140,10 @@ impl Subscription {
 
     pub(super) fn set_route(&self, route: Arc<SubscriptionRoute>) {
         let before = self.route.replace(Arc::clone(&route));
-        let mut gate = self.gate.borrow_mut();
-        gate.set(route.policy.max_in_flight, route.policy.rate);
+        self.door.set(&route.policy);
         if before.subscriber != route.subscriber {
-            gate.forget();
+            self.door.forget();
+            self.health.another_subscriber();
         }
     }
 
@@ -227,10 +222,8 @@ impl Subscription {
 
     /// Takes what the bus gave.
     pub(super) fn take(self: &Rc<Self>, delivery: Delivery) {
-        let number = self.numbers.get();
-        self.numbers.set(number.wrapping_add(1));
         let job = Job {
-            number,
+            passage: None,
             key: None,
             passed: Arc::clone(&self.route.borrow().filter),
             stage: Stage::Subscriber,
@@ -274,7 +267,14 @@ impl Subscription {
     /// started in any case.
     pub(super) fn staff(self: &Rc<Self>, stage: Stage) {
         let outlet = self.outlet(stage);
-        if !self.takes(stage) || !self.admits(stage) || outlet.wake_one() {
+        if !self.takes(stage) || !self.admits(stage) {
+            return;
+        }
+        // Those that are up take what there is first.
+        if stage == Stage::Subscriber && outlet.busy() >= self.door.limit() {
+            return;
+        }
+        if outlet.wake_one() {
             return;
         }
         let most = self.plane.peek().receiver.max_connections;
@@ -308,8 +308,8 @@ impl Subscription {
                 Admit::Probe => outlet.pop_for_probe(self.route.borrow().policy.retry),
                 Admit::At(_) | Admit::Full => return None,
             };
-            if let Some(job) = self.check(job?) {
-                self.gate.borrow_mut().begin(self.since.elapsed());
+            if let Some(mut job) = self.check(job?) {
+                job.passage = Some(self.door.begin());
                 if outlet.has_due() {
                     self.staff(stage);
                 }
@@ -325,13 +325,16 @@ impl Subscription {
     }
 
     /// Looks whether a job is still to be attempted at the subscriber; gives it back if so.
-    fn check(self: &Rc<Self>, job: Job) -> Option<Job> {
+    fn check(self: &Rc<Self>, mut job: Job) -> Option<Job> {
         let route = self.route();
         let policy = &route.policy;
         // Its filters were edited while it waited.
-        if !Arc::ptr_eq(&route.filter, &job.passed) && !self.wanted(&job, &route) {
-            self.finish(job, Settled::Filtered);
-            return None;
+        if !Arc::ptr_eq(&route.filter, &job.passed) {
+            if route.filter != job.passed && !self.wanted(&job, &route) {
+                self.finish(job, Settled::Filtered);
+                return None;
+            }
+            job.passed = Arc::clone(&route.filter);
         }
         if policy.max_age.is_some() {
             let now = self.world.clock.now();
@@ -349,19 +352,24 @@ impl Subscription {
         Some(job)
     }
 
+    /// Hands a job back that was the first of its key.
+    pub(super) fn release(&self, job: Job) {
+        if let Some(key) = &job.key {
+            self.keys.forget(key);
+        }
+        job.settle.release();
+    }
+
     /// Hands back what waits for its attempt at the subscriber, with its time where the bus can.
     pub(super) fn hand_back(&self) {
         let now = Instant::now();
         for (at, job) in self.outlet(Stage::Subscriber).take_waiting() {
-            if let Some(key) = &job.key {
-                self.keys.forget(key);
-            }
             match at {
                 // One that the bus keeps for a while would be overtaken by the next of its key.
                 Some(at) if self.can_delay && job.key.is_none() => {
                     self.return_until(job, at.saturating_duration_since(now));
                 }
-                _ => job.settle.release(),
+                _ => self.release(job),
             }
         }
         for job in self.keys.take_waiting() {
@@ -372,9 +380,7 @@ impl Subscription {
     /// Drops what waits for its attempt at the subscriber: the bus will give it again.
     pub(super) fn drop_waiting(&self) {
         for (_, job) in self.outlet(Stage::Subscriber).take_waiting() {
-            if let Some(key) = &job.key {
-                self.keys.forget(key);
-            }
+            self.release(job);
         }
         drop(self.keys.take_waiting());
     }

@@ -130,26 +130,37 @@ async fn lanes_share_one_connection_and_find_another_when_it_is_cut() {
     assert!(seen.most_at_once.load(Ordering::Relaxed) > 1);
     for (version, authority, path, host) in seen.requests.lock().unwrap().drain(..) {
         assert_eq!(version, Version::HTTP_2);
-        assert_eq!((authority, path, host), (address.to_string(), "/in".to_owned(), false));
+        assert_eq!(
+            (authority, path, host),
+            (address.to_string(), "/in".to_owned(), false)
+        );
     }
     seen.cut();
     send(&h, MESSAGES).await;
     h.wait_settled("s").await;
     assert!(seen.count() >= MESSAGES);
-    assert_eq!(h.metric("busway_dispatcher_dropped", &["RetriesExhausted"]), 0);
+    assert_eq!(
+        h.metric("busway_dispatcher_dropped", &["RetriesExhausted"]),
+        0
+    );
 }
 
 #[tokio::test]
 async fn one_that_speaks_http_1_only_is_a_failure_with_prior_knowledge() {
     let h = Harness::start();
-    let old = busway_testkit::subscriber::Subscriber::start().await.unwrap();
+    let old = busway_testkit::subscriber::Subscriber::start()
+        .await
+        .unwrap();
     let mut route = h.route("s", &old.url());
     route.policy.protocol = Protocol::H2c;
     route.policy.retry = 1;
     h.serve(route).await;
     send(&h, 1).await;
     h.wait_settled("s").await;
-    assert_eq!(h.metric("busway_dispatcher_dropped", &["RetriesExhausted"]), 1);
+    assert_eq!(
+        h.metric("busway_dispatcher_dropped", &["RetriesExhausted"]),
+        1
+    );
 }
 
 #[tokio::test]

@@ -208,6 +208,41 @@ async fn a_subscriber_that_is_gone_is_left_alone_until_the_spec_changes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_another_subscriber_answered_says_nothing_of_the_one_there_is_now() {
+    // The first answers late that it is gone; all others work.
+    let pipes = || {
+        Pipes::seeing(|seen| match seen.number {
+            0 => Answer::LateStatus(2000, 410),
+            1 => Answer::LateStatus(2000, 503),
+            _ => Answer::Status(202, None),
+        })
+    };
+    let policy = DeliveryPolicy {
+        on_gone: OnGone::Pause,
+        ..quick()
+    };
+    run_as(with(policy), pipes, |mut run| async move {
+        run.put("a");
+        run.put("b");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        run.edit(|route| {
+            let other = "http://other.shop.svc.cluster.local/";
+            route.subscriber =
+                busway_core::address::Destination::parse(other, "shop", "cluster.local").unwrap();
+        });
+        pass(3).await;
+        run.put("c");
+        pass(1).await;
+        let health = run.plane.health(&busway_core::Uid::new("s")).unwrap();
+        assert!(!health.gone);
+        assert_eq!(health.failing_since, None);
+        // `a` is a dead letter; `b` was tried again, elsewhere.
+        assert_eq!(run.count("busway_dispatcher_settled", &["Delivered"]), 2);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_redirect_is_followed_on_the_same_host_where_the_policy_says_so() {
     for (redirects, to, paths) in [
         (Redirects::SameHost, "/new?x=1", vec!["/", "/new"]),

@@ -5,7 +5,10 @@ use std::{
     convert::Infallible,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -51,6 +54,8 @@ pub(crate) struct Seen {
 pub(crate) enum Answer {
     /// With this Retry-After.
     Status(u16, Option<&'static str>),
+    /// After so many milliseconds.
+    LateStatus(u64, u16),
     /// A redirect to there.
     Moved(u16, &'static str),
     /// 202 after so many milliseconds.
@@ -183,6 +188,10 @@ impl Connect for Pipes {
                             say(status, Some(("retry-after", after)))
                         }
                         Answer::Moved(status, to) => say(status, Some(("location", to))),
+                        Answer::LateStatus(millis, status) => {
+                            tokio::time::sleep(Duration::from_millis(millis)).await;
+                            say(status, None);
+                        }
                         Answer::After(millis) => {
                             tokio::time::sleep(Duration::from_millis(millis)).await;
                             say(202, None);
@@ -228,6 +237,7 @@ pub(crate) struct Run {
     pub(crate) pipes: Pipes,
     pub(crate) name: SubscriptionRef,
     pub(crate) route: SubscriptionRoute,
+    put: AtomicUsize,
 }
 
 impl Run {
@@ -240,6 +250,7 @@ impl Run {
 
     /// A message with this subject comes.
     pub(crate) fn put(&self, subject: &str) {
+        let id = self.put.fetch_add(1, Ordering::Relaxed).to_string();
         let mut headers = http::HeaderMap::new();
         for (name, value) in [
             ("ce-specversion", "1.0"),
@@ -247,6 +258,7 @@ impl Run {
             ("ce-type", "t"),
             ("ce-source", "/s"),
             ("ce-subject", subject),
+            ("busway-id", &id),
         ] {
             headers.insert(name, value.try_into().unwrap());
         }
@@ -339,6 +351,7 @@ pub(crate) async fn run_as<Fut: Future<Output = ()>>(
                 pipes,
                 name,
                 route,
+                put: AtomicUsize::new(0),
             })
             .await;
         })

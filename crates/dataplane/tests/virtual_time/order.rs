@@ -147,6 +147,54 @@ async fn a_pause_gives_everything_back_and_keeps_the_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_while_the_head_of_a_key_fails_loses_no_key() {
+    let pipes = || {
+        Pipes::seeing(|seen| match seen.number {
+            0 => Answer::LateStatus(1000, 500),
+            _ => Answer::Status(202, None),
+        })
+    };
+    run_as(ordered, pipes, |mut run| async move {
+        for _ in 0..3 {
+            run.put("a");
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        run.edit(|route| route.flow = Flow::Paused);
+        pass(10).await;
+        run.edit(|route| route.flow = Flow::Running);
+        pass(10).await;
+        assert_eq!(run.count("busway_dispatcher_settled", &["Delivered"]), 3);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_order_holds_after_a_pause_that_came_with_it() {
+    let pipes = || Pipes::answering(|_| Answer::After(100));
+    run_as(ordered, pipes, |mut run| async move {
+        for key in ["a", "b", "c", "d"] {
+            run.put(key);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(run.pipes.most_at_once(), 4);
+        run.edit(|route| {
+            route.flow = Flow::Paused;
+            route.ordering = Some(AttributeName::new("type").unwrap());
+        });
+        for key in ["e", "f", "g"] {
+            run.put(key);
+        }
+        pass(1).await;
+        run.pipes.most_at_once();
+        run.edit(|route| route.flow = Flow::Running);
+        pass(5).await;
+        assert_eq!(run.pipes.most_at_once(), 1);
+        assert_eq!(run.count("busway_dispatcher_settled", &["Delivered"]), 7);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_filtered_costs_no_call_and_is_counted() {
     let pipes = || Pipes::answering(|_| Answer::Status(202, None));
     let edit = |route: &mut SubscriptionRoute| {

@@ -71,12 +71,27 @@ mod tests {
         for (ordering, scope, replicas, why) in [
             (Ordering::No, Scope::Shared, Some(1), Some("keeps no order")),
             (by("subject"), Scope::Shared, None, None),
-            (by("type"), Scope::Shared, None, Some("`type`, not by `subject`")),
+            (
+                by("type"),
+                Scope::Shared,
+                None,
+                Some("`type`, not by `subject`"),
+            ),
             (Ordering::SingleConsumer, Scope::Shared, None, None),
             (Ordering::SingleConsumer, Scope::Shared, Some(3), None),
             (Ordering::SingleConsumer, Scope::PerReplica, Some(1), None),
-            (Ordering::SingleConsumer, Scope::PerReplica, Some(2), Some("2 replicas")),
-            (Ordering::SingleConsumer, Scope::PerReplica, None, Some("spec.replicas: 1")),
+            (
+                Ordering::SingleConsumer,
+                Scope::PerReplica,
+                Some(2),
+                Some("2 replicas"),
+            ),
+            (
+                Ordering::SingleConsumer,
+                Scope::PerReplica,
+                None,
+                Some("spec.replicas: 1"),
+            ),
         ] {
             let order = Order {
                 ordering: &ordering,
@@ -90,7 +105,12 @@ mod tests {
             }
             assert_eq!(order.keeps(None), Ok(()));
         }
-        assert!(Order::key(Some(&api::Ordering { key: " ".to_owned() })).is_err());
+        assert!(
+            Order::key(Some(&api::Ordering {
+                key: " ".to_owned()
+            }))
+            .is_err()
+        );
         assert_eq!(Order::key(None).unwrap(), None);
     }
 }

@@ -184,14 +184,22 @@ async fn a_filter_that_cannot_be_compiled_is_told_with_its_place() {
     let filters = json!([{"exact": {"type": "t"}}, {"any": [{"cesql": "type ="}]}]);
     let spec = json!({"channel": "orders", "subscriber": "mail", "filters": filters});
     rig.cluster.apply("Subscription", "shop/new", &spec);
-    rig.until_condition("Subscription", "shop/new", "Resolved", "False/FilterInvalid")
-        .await;
+    rig.until_condition(
+        "Subscription",
+        "shop/new",
+        "Resolved",
+        "False/FilterInvalid",
+    )
+    .await;
     let message = rig
         .cluster
         .raw_condition("Subscription", "shop/new", "Resolved")
         .unwrap()["message"]
         .to_string();
-    assert!(message.contains("spec.filters[1].any[0].cesql: line 1, column 7"), "{message}");
+    assert!(
+        message.contains("spec.filters[1].any[0].cesql: line 1, column 7"),
+        "{message}"
+    );
     rig.until_condition("Subscription", "shop/new", "Ready", "False/FilterInvalid")
         .await;
 }
