@@ -104,12 +104,8 @@ pub(crate) async fn write<K: Object>(
     words: &Words,
 ) -> Result<bool, Error> {
     let now = Time(Timestamp::now());
-    let (status, differs) = words.status(
-        object.conditions(),
-        &object.status_value(),
-        object.generation(),
-        &now,
-    );
+    let (conditions, status) = (object.conditions(), object.status_value());
+    let (_, differs) = words.status(conditions, &status, object.generation(), &now);
     if !differs {
         return Ok(false);
     }
@@ -117,14 +113,10 @@ pub(crate) async fn write<K: Object>(
     loop {
         // The last try names no version: whoever is written to all the time would never be told of.
         let versioned = tries > 1;
-        match apply(ctx, object, &status, words.until_taken.as_ref(), versioned).await {
+        match apply(ctx, object, words, &now, versioned).await {
             // Another manager's status came in between; with the UID checked it is ours to apply again.
             Err(Error::Conflict { .. }) if tries > 1 => tries -= 1,
-            done => {
-                done?;
-                ctx.metrics.wrote(K::KIND);
-                return Ok(true);
-            }
+            done => return done,
         }
     }
 }
@@ -133,10 +125,10 @@ pub(crate) async fn write<K: Object>(
 async fn apply<K: Object>(
     ctx: &Context,
     object: &K,
-    status: &Value,
-    kept: Option<&Said>,
+    words: &Words,
+    now: &Time,
     versioned: bool,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let (what, name) = (
         format!("the status of {}", object.told()),
         object.name_any(),
@@ -146,21 +138,30 @@ async fn apply<K: Object>(
         Some(namespace) => Api::namespaced_with(ctx.client().clone(), &namespace, &resource),
         None => Api::all_with(ctx.client().clone(), &resource),
     };
-    let found = ctx.call(&what, api.get_metadata(&name)).await?.metadata;
-    if found.uid.as_deref() != Some(object.uid_or_empty()) {
+    let DynamicObject { metadata, data, .. } = ctx.call(&what, api.get(&name)).await?;
+    if metadata.uid.as_deref() != Some(object.uid_or_empty()) {
         return Err(Error::Gone { what });
     }
-    let mut status = status.clone();
-    if let Some(kept) = kept.filter(|kept| has_alone(&found.managed_fields, kept.kind)) {
-        add(&mut status, object, kept);
+    // What the store has may be older than what was written last.
+    let there = data.get("status").cloned().unwrap_or_default();
+    let conditions = there.get("conditions").cloned().unwrap_or_default();
+    let conditions: Vec<Condition> = serde_json::from_value(conditions).unwrap_or_default();
+    let generation = object.generation();
+    let (mut status, differs) = words.status(&conditions, &there, generation, now);
+    if !differs {
+        return Ok(false);
+    }
+    let kept = words.until_taken.as_ref();
+    if let Some(kept) = kept.filter(|kept| has_alone(&metadata.managed_fields, kept.kind)) {
+        add(&mut status, conditions, kept, generation, now);
     }
     let mut payload = json!({
         "apiVersion": busway_api::API_VERSION,
         "kind": K::KIND,
-        "metadata": { "name": name, "uid": found.uid },
+        "metadata": { "name": name, "uid": metadata.uid },
         "status": status,
     });
-    if let Some(version) = found.resource_version.filter(|_| versioned) {
+    if let Some(version) = metadata.resource_version.filter(|_| versioned) {
         payload["metadata"]["resourceVersion"] = json!(version);
     }
     let params = PatchParams::apply(MANAGER).force();
@@ -171,15 +172,17 @@ async fn apply<K: Object>(
             // The definitions are of an older version: what they have is said. Each time there is less to leave out.
             Err(Error::Refused { message, .. })
                 if undeclared::leave_out(&mut payload["status"], &message) => {}
-            done => return done.map(drop),
+            Err(error) => return Err(error),
+            Ok(_) => {
+                ctx.metrics.wrote(K::KIND);
+                return Ok(true);
+            }
         }
     }
 }
 
-fn add<K: Object>(status: &mut Value, object: &K, kept: &Said) {
-    let mut all = object.conditions().to_vec();
-    let now = Time(Timestamp::now());
-    conditions::set(&mut all, kept.clone(), object.generation(), &now);
+fn add(status: &mut Value, mut all: Vec<Condition>, kept: &Said, generation: i64, now: &Time) {
+    conditions::set(&mut all, kept.clone(), generation, now);
     let added = conditions::find(&all, kept.kind).map(|condition| json!(condition));
     if let Some(said) = status.get_mut("conditions").and_then(Value::as_array_mut) {
         said.extend(added);

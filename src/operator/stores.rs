@@ -209,12 +209,16 @@ impl Stores {
         all.get(uid).into_iter().flatten().cloned().collect()
     }
 
-    /// Every pod that serves that UID.
-    pub(crate) fn pods_of(&self, uid: &str) -> Vec<Arc<Pod>> {
+    /// Every pod that serves that UID, in the namespace where its children are.
+    pub(crate) fn pods_of(&self, uid: &str, namespace: &str) -> Vec<Arc<Pod>> {
         let all = self.pods.state().into_iter();
-        all.filter(|pod| labels::owner_uid(&**pod) == Some(uid))
-            .collect()
+        all.filter(|pod| is_pod_of(pod, uid, namespace)).collect()
     }
+}
+
+/// A pod elsewhere that carries the UID is somebody else's idea.
+fn is_pod_of(pod: &Pod, uid: &str, namespace: &str) -> bool {
+    labels::owner_uid(pod) == Some(uid) && pod.metadata.namespace.as_deref() == Some(namespace)
 }
 
 struct Starting<'a> {
@@ -485,6 +489,20 @@ mod tests {
         assert_eq!(owners.keys().collect::<Vec<_>>(), ["new"]);
         note_owner(&mut owners, Seen::Gone, &new, None, owner());
         assert!(owners.is_empty());
+    }
+
+    #[test]
+    fn pods_elsewhere_are_not_those_of_a_bus() {
+        let pod = |namespace: &str, uid: &str| {
+            let mut pod = Pod::default();
+            pod.metadata.namespace = Some(namespace.to_owned());
+            let label = (labels::OWNER_UID.to_owned(), uid.to_owned());
+            pod.metadata.labels = Some([label].into());
+            pod
+        };
+        assert!(!is_pod_of(&pod("elsewhere", "u"), "u", "shop"));
+        assert!(is_pod_of(&pod("shop", "u"), "u", "shop"));
+        assert!(!is_pod_of(&pod("shop", "another"), "u", "shop"));
     }
 
     #[test]

@@ -69,8 +69,8 @@ pub(crate) fn kill_daemon(name: &str) -> Result<()> {
     bail!("no {name} on this machine: is the cluster another's?")
 }
 
-/// No packet goes between a pod and the API server while this is there. The server ends what it has of the pod's
-/// connections; the pod is not told, also not afterwards: what it waits for on them never comes.
+/// No packet goes between a pod and the API server while this is there. The pod is not told; a connection that outlives it
+/// goes on afterwards.
 pub(crate) struct Cut {
     rules: Vec<String>,
 }

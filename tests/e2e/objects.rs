@@ -49,7 +49,8 @@ impl Objects {
             let [kind, namespace, name, owner, replicas] = words[..] else {
                 continue;
             };
-            if is_history(kind, name, replicas) {
+            // A node says there that it lives, soon after it came.
+            if is_history(kind, name, replicas) || namespace == "kube-node-lease" {
                 continue;
             }
             let known = if MADE_UP.contains(&kind) && owner != "<none>" {

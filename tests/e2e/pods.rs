@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use busway_testkit::wait::until;
 
 use crate::bed::{Bed, SOON};
@@ -11,6 +11,10 @@ use crate::bed::{Bed, SOON};
 const POD: &str = "{runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}";
 const CONTAINER: &str =
     "{allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}";
+
+/// A sender's longest wait for an answer, in milliseconds. Twenty times what an answer takes on a busy machine, and what a
+/// person notices.
+const STALL: u64 = 1000;
 
 /// Ready is said by the API server's objects; until every node's rules say the same a connection may be refused.
 pub(crate) const UNTIL_ROUTED: Duration = Duration::from_secs(10);
@@ -147,8 +151,24 @@ pub(crate) struct Sent {
 
 impl Sent {
     /// The longest wait for an answer, in milliseconds, without what the machine itself stood still.
-    pub(crate) const fn stall_ms(&self) -> u64 {
+    const fn stall_ms(&self) -> u64 {
         self.longest_ms.saturating_sub(self.late_ms)
+    }
+
+    /// No send failed, and the sender never stood still.
+    pub(crate) fn went_well(&self) -> Result<()> {
+        ensure!(
+            self.failed.is_empty(),
+            "{} sends failed: {:?}",
+            self.failed.len(),
+            self.errors
+        );
+        ensure!(
+            self.stall_ms() <= STALL,
+            "a sender stood still for {} ms",
+            self.stall_ms()
+        );
+        Ok(())
     }
 }
 

@@ -6,16 +6,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::ensure;
-use busway_testkit::{
-    binary::Binary,
-    control::{ControlPlane, Namespace},
-    wait,
-};
+use busway_testkit::{binary::Binary, control::ControlPlane, wait};
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::support::{DEADLINE, IMAGE, bus, gone, object, says};
+use crate::{
+    bus_deletion::nothing_is_left,
+    support::{DEADLINE, IMAGE, bus, gone, object, says},
+};
 
 const SYSTEM: &str = "busway-system";
 /// How often it is looked whether the operator ended.
@@ -92,24 +90,6 @@ fn once(kubeconfig: &Path) -> Binary {
     ];
     let program = Path::new(env!("CARGO_BIN_EXE_busway"));
     Binary::start(program, args, &environment).unwrap()
-}
-
-async fn nothing_is_left(namespace: &Namespace) {
-    let ours = [
-        "get",
-        "deploy,svc,sa,role,rolebinding,lease,pdb,networkpolicy",
-        "-l",
-        "app.kubernetes.io/managed-by=busway-operator",
-        "-o",
-        "name",
-    ];
-    wait::until("nothing of ours is left", DEADLINE, || async {
-        let left = namespace.kubectl_ok(&ours).await?;
-        ensure!(left.trim().is_empty(), "{left}");
-        Ok(())
-    })
-    .await
-    .unwrap();
 }
 
 #[tokio::test]

@@ -94,18 +94,15 @@ async fn synced(namespace: &Namespace) {
             "lastTransitionTime": "2026-01-01T00:00:00Z",
         }]},
     });
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), said.to_string()).unwrap();
-    let path = file.path().to_string_lossy().into_owned();
-    let args = [
-        "apply",
+    let by_data_plane = [
         "--server-side",
         "--subresource=status",
         "--field-manager=busway-dispatcher",
-        "-f",
-        &path,
     ];
-    namespace.kubectl_ok(&args).await.unwrap();
+    namespace
+        .apply_with(&by_data_plane, &said.to_string())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

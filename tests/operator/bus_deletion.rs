@@ -18,7 +18,7 @@ const OURS: &[&str] = &[
     "name",
 ];
 
-async fn nothing_is_left(namespace: &Namespace) {
+pub(crate) async fn nothing_is_left(namespace: &Namespace) {
     wait::until("nothing of ours is left", DEADLINE, || async {
         let left = namespace.kubectl_ok(OURS).await?;
         ensure!(left.trim().is_empty(), "{left}");

@@ -30,19 +30,10 @@ async fn a_field_that_definitions_do_not_have_yet_keeps_nothing_else_of_a_status
         "metadata": { "name": "memory" },
         "status": { "service": "s" },
     });
-    let file = control.folder().join("older-status.json");
-    std::fs::write(&file, status.to_string()).unwrap();
-    let file = file.to_string_lossy().into_owned();
-    let apply = [
-        "apply",
-        "--server-side",
-        "--subresource=status",
-        "--validate=false",
-        "-f",
-        &file,
-    ];
+    let status = status.to_string();
+    let to_status = ["--server-side", "--subresource=status", "--validate=false"];
     wait::until("the field is refused", DEADLINE, || async {
-        let said = match namespace.kubectl_ok(&apply).await {
+        let said = match namespace.apply_with(&to_status, &status).await {
             Ok(done) => done,
             Err(refused) => format!("{refused:#}"),
         };

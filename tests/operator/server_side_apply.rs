@@ -19,17 +19,8 @@ const CHILDREN: &[&str] = &[
 
 /// `kubectl apply --server-side` as `somebody`; what it said when it was refused.
 async fn apply(namespace: &Namespace, object: Value, more: &[&str]) -> Result<String, String> {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), object.to_string()).unwrap();
-    let path = file.path().to_string_lossy().into_owned();
-    let apply = [
-        "apply",
-        "--server-side",
-        "--field-manager=somebody",
-        "-f",
-        &path,
-    ];
-    let said = namespace.kubectl_ok(&[&apply[..], more].concat()).await;
+    let options = [&["--server-side", "--field-manager=somebody"], more].concat();
+    let said = namespace.apply_with(&options, &object.to_string()).await;
     said.map_err(|error| format!("{error:#}"))
 }
 

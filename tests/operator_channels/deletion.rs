@@ -175,18 +175,12 @@ async fn a_hook_that_keeps_failing_is_given_up_and_one_that_still_runs_is_not() 
     // What the data plane would say of a broker that does not answer.
     let status = r#"{"apiVersion": "channels.busway.dev/v1alpha1", "kind": "Channel", "metadata": {"name": "fails"}, "status": {"conditions": [
         {"type": "Provisioned", "status": "False", "reason": "UnprovisionFailed", "message": "no broker", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}"#;
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), status).unwrap();
-    let path = file.path().to_string_lossy();
     let by_data_plane = [
-        "apply",
         "--server-side",
         "--subresource=status",
         "--field-manager=busway-dispatcher",
-        "-f",
-        &path,
     ];
-    namespace.kubectl_ok(&by_data_plane).await.unwrap();
+    namespace.apply_with(&by_data_plane, status).await.unwrap();
     namespace
         .kubectl_ok(&["delete", "channel/runs", "channel/fails", "--wait=false"])
         .await

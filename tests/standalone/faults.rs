@@ -10,7 +10,7 @@ use busway_testkit::{client, control::ControlPlane, wait};
 use tokio::time::Instant;
 
 use crate::support::{
-    DEADLINE, channel, cluster_bus, dispatcher, got, ready, shared, sink, subscription, with_crds,
+    DEADLINE, channel, dispatcher, got, one_of_each, ready, shared, sink, with_crds,
 };
 
 /// As the issue has it: long enough for every watch, lease and connection to notice.
@@ -74,12 +74,7 @@ async fn messages_go_on_while_the_api_server_is_away_and_changes_come_through_wh
     let (subscriber, at) = sink(&[]).await;
     let serving = dispatcher(&control, "outage", &["--cache-dir", &cache]);
     let messages = serving.address("messages", DEADLINE).await.unwrap();
-    namespace.apply_yaml(&cluster_bus("outage")).await.unwrap();
-    namespace.apply_yaml(&channel("c", "outage")).await.unwrap();
-    namespace
-        .apply_yaml(&subscription("s", "c", at))
-        .await
-        .unwrap();
+    one_of_each(&namespace, "outage", at).await;
     ready(&namespace, "subscription/s", "True").await;
     let path = format!("/{}/c", namespace.name());
 
@@ -142,15 +137,7 @@ async fn sigterm_under_load_loses_nothing_in_flight() {
     let (subscriber, at) = sink(&["--delay", "200ms"]).await;
     let mut serving = dispatcher(control, "sigterm", &["--lame-duck", "500ms"]);
     let messages = serving.address("messages", DEADLINE).await.unwrap();
-    namespace.apply_yaml(&cluster_bus("sigterm")).await.unwrap();
-    namespace
-        .apply_yaml(&channel("c", "sigterm"))
-        .await
-        .unwrap();
-    namespace
-        .apply_yaml(&subscription("s", "c", at))
-        .await
-        .unwrap();
+    one_of_each(&namespace, "sigterm", at).await;
     ready(&namespace, "subscription/s", "True").await;
 
     let load = Load::start(messages, format!("/{}/c", namespace.name()));

@@ -1,7 +1,8 @@
 use busway_testkit::{client, wait};
 
 use crate::support::{
-    DEADLINE, channel, cluster_bus, dispatcher, got, ready, received, shared, sink, subscription,
+    DEADLINE, channel, cluster_bus, dispatcher, got, one_of_each, ready, received, shared, sink,
+    subscription,
 };
 
 #[tokio::test]
@@ -161,18 +162,7 @@ async fn deletes_clean_up_in_every_order() {
         ["subscription/s", "channel/c", "clusterbus/every-order"],
         ["channel/c", "subscription/s", "clusterbus/every-order"],
     ] {
-        namespace
-            .apply_yaml(&cluster_bus("every-order"))
-            .await
-            .unwrap();
-        namespace
-            .apply_yaml(&channel("c", "every-order"))
-            .await
-            .unwrap();
-        namespace
-            .apply_yaml(&subscription("s", "c", at))
-            .await
-            .unwrap();
+        one_of_each(&namespace, "every-order", at).await;
         ready(&namespace, "subscription/s", "True").await;
         for object in order {
             namespace

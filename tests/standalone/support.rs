@@ -97,6 +97,17 @@ pub(crate) fn subscription(name: &str, channel: &str, subscriber: SocketAddr) ->
     )
 }
 
+/// A ClusterBus, channel `c` on it, and subscription `s` of that.
+pub(crate) async fn one_of_each(namespace: &Namespace, bus: &str, subscriber: SocketAddr) {
+    for object in [
+        cluster_bus(bus),
+        channel("c", bus),
+        subscription("s", "c", subscriber),
+    ] {
+        namespace.apply_yaml(&object).await.unwrap();
+    }
+}
+
 /// Waits until Ready of an object is this status for its current generation, and returns its reason and message.
 pub(crate) async fn ready(namespace: &Namespace, object: &str, status: &str) -> String {
     wait::until(&format!("{object} is Ready {status}"), DEADLINE, || async {

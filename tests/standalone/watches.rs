@@ -11,7 +11,8 @@ use std::{
 use busway_testkit::{client, control::ControlPlane, wait};
 
 use crate::support::{
-    DEADLINE, channel, cluster_bus, dispatcher, got, ready, sink, subscription, with_crds,
+    DEADLINE, channel, cluster_bus, dispatcher, got, one_of_each, ready, sink, subscription,
+    with_crds,
 };
 
 /// Each of three others writes so often: a conflict for about every second of our writes.
@@ -70,18 +71,7 @@ async fn a_status_is_written_though_others_write_to_the_object_all_the_time() {
     let (_subscriber, at) = sink(&[]).await;
     let serving = dispatcher(&control, "conflict", &[]);
     let admin = serving.address("admin", DEADLINE).await.unwrap();
-    namespace
-        .apply_yaml(&cluster_bus("conflict"))
-        .await
-        .unwrap();
-    namespace
-        .apply_yaml(&channel("c", "conflict"))
-        .await
-        .unwrap();
-    namespace
-        .apply_yaml(&subscription("s", "c", at))
-        .await
-        .unwrap();
+    one_of_each(&namespace, "conflict", at).await;
 
     // Each of them makes the version that the dispatcher looked at an old one.
     let (stop, written) = (

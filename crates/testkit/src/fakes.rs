@@ -180,6 +180,23 @@ impl FakeBus {
             .collect()
     }
 
+    /// The calls, without those that keep what is held as it was: how many of these there
+    /// are is a matter of time only.
+    #[must_use]
+    pub fn steps(&self, subscription: &SubscriptionRef) -> Vec<Call> {
+        let mut stored = 0;
+        let mut calls = self.calls(subscription);
+        calls.retain(|call| match call {
+            Call::Extended(attempts) => {
+                let more = *attempts > stored;
+                stored = stored.max(*attempts);
+                more
+            }
+            _ => true,
+        });
+        calls
+    }
+
     /// Messages of a subscription that are neither settled nor out.
     #[must_use]
     pub fn waiting(&self, subscription: &SubscriptionRef) -> usize {

@@ -32,16 +32,9 @@ pub(super) fn look<K: AnyBus>(ctx: &Context, bus: &K, place: &Place) -> Found {
     Found {
         dispatcher: deployment(ctx, place, uid, place.names().dispatcher()),
         provisioner: deployment(ctx, place, uid, place.names().provisioner()),
-        pods: pods(ctx, place, uid),
+        pods: ctx.stores.pods_of(uid, &place.namespace),
         endpoint: has_endpoint(ctx, place, uid),
     }
-}
-
-/// A pod elsewhere that carries the bus's UID is somebody else's idea.
-fn pods(ctx: &Context, place: &Place, uid: &str) -> Vec<Arc<Pod>> {
-    let mut pods = ctx.stores.pods_of(uid);
-    pods.retain(|pod| pod.metadata.namespace.as_ref() == Some(&place.namespace));
-    pods
 }
 
 fn deployment(ctx: &Context, place: &Place, uid: &str, name: String) -> Option<Deployment> {

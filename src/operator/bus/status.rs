@@ -94,14 +94,8 @@ pub(super) async fn refused<K: AnyBus>(
     refusal: &Refusal,
     blocked: Option<&Blocked>,
 ) -> Result<(), Error> {
-    let mut words = Words::new(OWNED, FIELDS);
-    words.say(serviceable(found, &Done::default()));
-    for kind in [Provisioning, Dispatching] {
-        words.say(Said::no(kind, refusal.reason, refusal.message.clone()));
-    }
-    let place = bus.place(&ctx.settings);
-    fields(ctx, bus, &place, found.dispatcher.as_ref(), &mut words);
-    finish(ctx, bus, words, blocked).await
+    let said = |kind| Said::no(kind, refusal.reason, refusal.message.clone());
+    nothing_made(ctx, bus, found, said, blocked).await
 }
 
 /// Says that this version cannot read what it asks for. What serves it is not dead for that.
@@ -112,15 +106,29 @@ pub(super) async fn undecodable<K: AnyBus>(
     why: &str,
     blocked: Option<&Blocked>,
 ) -> Result<(), Error> {
-    let mut words = Words::new(OWNED, FIELDS);
-    words.say(serviceable(found, &Done::default()));
     let (truth, what) = match found.dispatcher {
         Some(_) => (Truth::Unknown, "what serves it is left as it is"),
         None => (Truth::False, "nothing is made for it"),
     };
-    for kind in [Provisioning, Dispatching] {
+    let said = |kind| {
         let message = format!("this version of Busway cannot read its spec, so {what}: {why}");
-        words.say(Said::new(kind, truth, Reason::Undecodable, message));
+        Said::new(kind, truth, Reason::Undecodable, message)
+    };
+    nothing_made(ctx, bus, found, said, blocked).await
+}
+
+/// Says the same of both workloads, and of the rest what is there.
+async fn nothing_made<K: AnyBus>(
+    ctx: &Context,
+    bus: &K,
+    found: &Found,
+    said: impl Fn(ConditionType) -> Said,
+    blocked: Option<&Blocked>,
+) -> Result<(), Error> {
+    let mut words = Words::new(OWNED, FIELDS);
+    words.say(serviceable(found, &Done::default()));
+    for kind in [Provisioning, Dispatching] {
+        words.say(said(kind));
     }
     let place = bus.place(&ctx.settings);
     fields(ctx, bus, &place, found.dispatcher.as_ref(), &mut words);

@@ -1,13 +1,13 @@
 //! How long a deleted Channel or Subscription waits for its hook, and what ends the wait.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use busway_api::{
     conditions::{ConditionType, Truth, find},
     reason::Reason,
 };
 use k8s_openapi::{
-    api::core::v1::{ObjectReference, Pod},
+    api::core::v1::ObjectReference,
     apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
     jiff::Timestamp,
 };
@@ -138,17 +138,16 @@ pub(crate) fn home(
         return Home::Stays;
     }
     match carrier {
-        Some(carrier) if has_pods(&ctx.stores.pods_of(&carrier.uid), &carrier.namespace) => {
+        Some(carrier)
+            if !ctx
+                .stores
+                .pods_of(&carrier.uid, &carrier.namespace)
+                .is_empty() =>
+        {
             Home::Emptying
         }
         Some(_) | None => Home::Empty,
     }
-}
-
-/// A pod elsewhere that carries the bus's UID is somebody else's idea.
-fn has_pods(pods: &[Arc<Pod>], namespace: &str) -> bool {
-    pods.iter()
-        .any(|pod| pod.metadata.namespace.as_deref() == Some(namespace))
 }
 
 /// What an Event about an object that was let go is about: what outlives it.

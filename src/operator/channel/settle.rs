@@ -126,10 +126,12 @@ pub(crate) async fn settle<K: Object>(
     {
         return Ok(again(Some(left)));
     }
-    status::write(ctx, object, &words).await?;
+    let wrote = status::write(ctx, object, &words).await?;
     pace.settled(uid, told_dead);
     pace.wrote(uid, version);
-    news(ctx, object, &plan.accepted);
+    if wrote {
+        news(ctx, object, &plan.accepted);
+    }
     Ok(again(plan.again))
 }
 

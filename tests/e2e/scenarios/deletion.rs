@@ -8,7 +8,10 @@ use crate::{
     bed::{Bed, SOON, SYSTEM},
     objects::Objects,
     pods::{Load, Sink, UNTIL_ROUTED, send},
-    scenarios::shop::{Shop, channel_on, subscription_in},
+    scenarios::{
+        shop::{Shop, channel_on, subscription_in},
+        third_party,
+    },
     status::Object,
 };
 
@@ -149,14 +152,39 @@ pub(crate) async fn nothing_is_left_after_uninstall(bed: &Bed) -> Result<()> {
     // Without an operator: finalizers are lifted, and what may be left is said.
     bed.install().await?;
     let shop = Shop::open(bed, "forced", "").await?;
+    let spec = third_party::spec(bed, 1, "emptyDir: {}");
+    bed.cluster_bus("left", &spec).await?;
+    bed.apply("{apiVersion: channels.busway.dev/v1alpha1, kind: Channel, metadata: {name: kept, namespace: forced}, spec: {clusterBus: left}}")
+        .await?;
+    let kept = Object("channel", shop.namespace, "kept");
+    kept.ready(bed).await?;
     bed.helm(&["uninstall", "busway", "-n", SYSTEM, "--wait"])
+        .await?;
+    // Nobody puts a dispatcher back, and nobody is left to run this one's hooks.
+    let delete = ["-n", SYSTEM, "delete"];
+    let dispatcher = ["deployment", "left-clusterbus-dispatcher"];
+    bed.kubectl(&[&delete[..], &dispatcher].concat()).await?;
+    let label = "app.kubernetes.io/instance=left";
+    bed.kubectl(&[&delete[..], &["pods", "-l", label, "--grace-period=1"]].concat())
         .await?;
     let said = bed
         .busway(&["uninstall", "--yes", "--force", "--timeout=2m"])
         .await?;
     println!("    {}", said.trim().replace('\n', "\n    "));
-    ensure!(said.contains("orders"), "it does not say what may be left");
+    ensure!(
+        said.contains("forced/kept"),
+        "it does not say what may be left"
+    );
     shop.channel().gone(bed, SOON).await?;
+    kept.gone(bed, SOON).await?;
+    // What it says of the rest is what helps.
+    let commands = said
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("kubectl "));
+    for command in commands.flat_map(|line| line.split(" && kubectl ")) {
+        let args: Vec<_> = command.split(' ').collect();
+        bed.kubectl(&args).await?;
+    }
     bed.helm_install().await?;
-    bed.install().await
+    bed.rolled_out().await
 }

@@ -8,7 +8,7 @@ use busway_testkit::wait::until;
 use crate::{
     bed::{Bed, SOON, SYSTEM},
     pods::{Load, Sender},
-    scenarios::{rollout::STALL, shop::Shop},
+    scenarios::shop::Shop,
     status::Object,
 };
 
@@ -58,12 +58,7 @@ pub(crate) async fn other_values_and_a_rollback_touch_no_message(bed: &Bed) -> R
         "    {} of {} accepted, the longest wait {} ms",
         sent.accepted, load.count, sent.longest_ms
     );
-    ensure!(sent.failed.is_empty(), "sends failed: {:?}", sent.errors);
-    ensure!(
-        sent.stall_ms() <= STALL,
-        "stood still: {} ms",
-        sent.stall_ms()
-    );
+    sent.went_well()?;
     shop.billing.wait_for(&load.bodies()).await?;
     ensure!(
         self::children(&shop).await? == children,

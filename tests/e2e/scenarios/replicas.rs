@@ -17,7 +17,7 @@ use crate::{
     status::Object,
 };
 
-/// A watch that died unnoticed is asked for anew after 45 s.
+/// A watch whose connection did not outlive the cut is asked for anew after 45 s.
 const NOTICED_WITHIN: Duration = Duration::from_secs(75);
 
 /// Waits until that many dispatchers are ready, and says which holds the bus's Lease and which do not.

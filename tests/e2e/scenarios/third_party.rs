@@ -15,19 +15,20 @@ use crate::{
 
 const BUS: Object<'_> = Object("clusterbus", "", "sqlite");
 
-/// Makes the ClusterBus; `volume` is the rest of a core/v1 Volume.
-async fn open(bed: &Bed, replicas: usize, volume: &str) -> Result<()> {
+/// The spec of such a ClusterBus, in YAML's flow form; `volume` is the rest of a core/v1 Volume.
+pub(super) fn spec(bed: &Bed, replicas: usize, volume: &str) -> String {
     let image = &bed.third_party;
-    bed.cluster_bus(
-        "sqlite",
-        &format!(
-            "replicas: {replicas}, volumes: [{{name: data, {volume}}}], \
-             dispatcher: {{name: dispatcher, image: '{image}', \
-               env: [{{name: SQLITE_FILE, value: /data/bus.sqlite}}, {{name: RUST_LOG, value: 'info,busway_monitor=debug'}}], \
-               volumeMounts: [{{name: data, mountPath: /data}}]}}"
-        ),
+    format!(
+        "replicas: {replicas}, volumes: [{{name: data, {volume}}}], \
+         dispatcher: {{name: dispatcher, image: '{image}', \
+           env: [{{name: SQLITE_FILE, value: /data/bus.sqlite}}, {{name: RUST_LOG, value: 'info,busway_monitor=debug'}}], \
+           volumeMounts: [{{name: data, mountPath: /data}}]}}"
     )
-    .await
+}
+
+async fn open(bed: &Bed, replicas: usize, volume: &str) -> Result<()> {
+    let spec = spec(bed, replicas, volume);
+    bed.cluster_bus("sqlite", &spec).await
 }
 
 /// A subscriber, a channel on that bus and a subscription, all ready.
@@ -124,11 +125,12 @@ pub(crate) async fn of_two_replicas_on_one_volume_one_provisions_and_both_serve(
     let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
     for pod in &pods {
         let log = bed.kubectl(&["-n", SYSTEM, "logs", pod]).await?;
-        let ran = |word: &str| {
-            let hook = |line: &&str| line.contains("hook done") && line.contains(word);
+        let ran = |action: &str| {
+            let action = format!("\"action\":\"{action}\"");
+            let hook = |line: &&str| line.contains("hook done") && line.contains(&action);
             log.lines().filter(hook).count()
         };
-        let (provision, subscribe) = (ran("provision"), ran("subscribe"));
+        let (provision, subscribe) = (ran("Provision"), ran("Subscribe"));
         println!("    {pod} ran provision {provision} and subscribe {subscribe} times");
         if pod == holder {
             ensure!(provision > 0 && subscribe > 0, "it provisioned nothing");

@@ -97,7 +97,7 @@ async fn an_attempt_cut_off_by_the_end_of_the_grace_is_not_counted() {
     h.dataplane.drain(Duration::from_millis(100)).await;
     assert_eq!(h.bus.waiting(&subscription("s")), 1);
     assert_eq!(
-        h.bus.calls(&subscription("s")),
+        h.bus.steps(&subscription("s")),
         [Call::Consume(1024), Call::Released, Call::Closed]
     );
     assert!(h.bus.stored().is_empty());

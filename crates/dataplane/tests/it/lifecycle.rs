@@ -190,7 +190,7 @@ async fn replaced_in_one_snapshot_the_old_ends_before_the_new_begins() {
     route.uid = Uid::new("another");
     h.serve(route).await;
     new.wait_for(1).await.unwrap();
-    let calls = h.bus.calls(&subscription("s"));
+    let calls = h.bus.steps(&subscription("s"));
     assert_eq!(
         calls[..4],
         [

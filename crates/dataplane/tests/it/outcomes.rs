@@ -274,7 +274,7 @@ async fn a_failure_that_passes_is_retried_until_it_has_and_health_follows() {
     h.wait_settled("s").await;
     assert_eq!(subscriber.got().len(), 3);
     assert_eq!(h.metric("busway_dispatcher_retries", &["subscriber"]), 2);
-    let calls = h.bus.calls(&subscription("s"));
+    let calls = h.bus.steps(&subscription("s"));
     assert_eq!(
         calls,
         [
@@ -343,7 +343,7 @@ async fn a_long_wait_goes_back_to_a_bus_that_can_delay() {
     h.serve(h.route("s", &subscriber.url())).await;
     h.send("body").await;
     h.wait_metric("busway_dispatcher_returned", &[], 1).await;
-    let calls = h.bus.calls(&subscription("s"));
+    let calls = h.bus.steps(&subscription("s"));
     let Some(Call::RetryAt(wait, 1)) = calls.last() else {
         panic!("{calls:?}")
     };

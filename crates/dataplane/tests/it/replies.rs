@@ -52,7 +52,7 @@ async fn a_reply_goes_to_reply_to_and_the_message_is_settled_after_it() {
     assert_eq!(subscriber.got().len(), 1);
     assert_eq!(h.metric("busway_dispatcher_replies", &[]), 1);
     assert_eq!(
-        h.bus.calls(&subscription("s")),
+        h.bus.steps(&subscription("s")),
         [Call::Consume(1024), Call::Done]
     );
 }

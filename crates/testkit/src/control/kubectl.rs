@@ -116,9 +116,16 @@ impl Namespace {
     /// # Errors
     /// What kubectl said when it refused.
     pub async fn apply_yaml(&self, yaml: &str) -> Result<String> {
-        self.kubectl
-            .ok_with(self.within(&["apply", "-f", "-"]), yaml)
-            .await
+        self.apply_with(&[], yaml).await
+    }
+
+    /// Applies `yaml` into this namespace with these options, as `--server-side`.
+    ///
+    /// # Errors
+    /// What kubectl said when it refused.
+    pub async fn apply_with(&self, options: &[&str], yaml: &str) -> Result<String> {
+        let apply = [&["apply", "-f", "-"], options].concat();
+        self.kubectl.ok_with(self.within(&apply), yaml).await
     }
 
     fn within<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {

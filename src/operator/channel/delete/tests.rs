@@ -193,14 +193,3 @@ fn a_hook_cannot_run_when_the_provisioner_of_its_own_does_not_though_the_bus_ser
     let young = hook(Some(&bus), "", None, at(1_010));
     assert!(matches!(young, Hook::Pauses { .. }), "{young:?}");
 }
-
-#[test]
-fn pods_elsewhere_do_not_keep_a_namespace_from_being_empty() {
-    let pod = |namespace: &str| {
-        let mut pod = Pod::default();
-        pod.metadata.namespace = Some(namespace.to_owned());
-        Arc::new(pod)
-    };
-    assert!(!has_pods(&[pod("elsewhere")], "shop"));
-    assert!(has_pods(&[pod("elsewhere"), pod("shop")], "shop"));
-}

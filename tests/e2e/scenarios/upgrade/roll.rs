@@ -10,7 +10,7 @@ use super::Version;
 use crate::{
     bed::{Bed, SYSTEM},
     pods::{Load, Sender},
-    scenarios::{rollout::STALL, shop::Shop},
+    scenarios::shop::Shop,
 };
 
 /// Messages a second, of each sender.
@@ -98,17 +98,7 @@ pub(super) async fn roll(bed: &Bed, shops: &[&Shop<'_>], course: &Course<'_>) ->
             seen < load.count,
             "the messages were over before the dispatchers were replaced"
         );
-        ensure!(
-            sent.failed.is_empty(),
-            "{} sends failed: {:?}",
-            sent.failed.len(),
-            sent.errors
-        );
-        ensure!(
-            sent.stall_ms() <= STALL,
-            "a sender stood still for {} ms",
-            sent.stall_ms()
-        );
+        sent.went_well()?;
         shop.billing.wait_for(&load.bodies()).await?;
         shop.ready().await?;
     }
