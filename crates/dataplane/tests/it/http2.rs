@@ -34,14 +34,16 @@ use tokio_rustls::rustls::{
 
 use super::harness::Harness;
 
+/// Version, authority, path and whether a Host header came.
+type Asked = (Version, String, String, bool);
+
 /// What a subscriber that speaks HTTP/2 saw.
 #[derive(Clone, Default)]
 struct Seen {
     connections: Arc<AtomicUsize>,
     at_once: Arc<AtomicUsize>,
     most_at_once: Arc<AtomicUsize>,
-    /// Version, authority, path and whether a Host header came.
-    requests: Arc<Mutex<Vec<(Version, String, String, bool)>>>,
+    requests: Arc<Mutex<Vec<Asked>>>,
     /// Connections that are open, to be cut.
     open: Arc<Mutex<Vec<AbortHandle>>>,
 }
