@@ -73,6 +73,7 @@ pub(crate) async fn run(shard: usize, shared: Arc<Shared>) {
         running: HashMap::new(),
         tasks: JoinSet::new(),
     };
+    let mut scarce = shared.connections.scarcity();
     let draining = async {
         let _gone = phase.wait_for(|phase| *phase >= Phase::Draining).await;
     };
@@ -85,6 +86,7 @@ pub(crate) async fn run(shard: usize, shared: Arc<Shared>) {
             () = &mut draining => break,
             Some(ended) = manager.tasks.join_next() => manager.ended(ended),
             Ok(()) = changed.changed() => {}
+            Ok(()) = scarce.changed() => manager.rouse_idle(),
         }
     }
     for running in manager.running.values() {
@@ -200,6 +202,13 @@ impl Manager {
             stopping: false,
         };
         self.running.insert(key, running);
+    }
+
+    /// Connections are scarce: those without work are to go.
+    fn rouse_idle(&self) {
+        for running in self.running.values() {
+            running.subscription.rouse_idle();
+        }
     }
 
     fn is_ours(&self, subscription: &SubscriptionRef) -> bool {

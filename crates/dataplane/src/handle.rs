@@ -4,10 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     num::NonZeroUsize,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -16,6 +13,7 @@ use busway_core::{Bus, BusRef, budget::MemoryBudget, bus::Durability};
 use tokio::sync::watch;
 
 use crate::{
+    connections::Connections,
     listen::{self, Listener},
     metrics::{Family, Metrics},
     plane::Plane,
@@ -58,21 +56,6 @@ pub(crate) enum Phase {
     Draining,
     /// It stops.
     Stopped,
-}
-
-/// How many connections this process has, against `limits.connections`.
-#[derive(Debug, Default)]
-pub(crate) struct Connections {
-    /// Of senders.
-    pub(crate) senders: AtomicUsize,
-    /// To subscribers, reply targets and sinks.
-    pub(crate) lanes: AtomicUsize,
-}
-
-impl Connections {
-    pub(crate) fn count(&self) -> usize {
-        self.senders.load(Ordering::Relaxed) + self.lanes.load(Ordering::Relaxed)
-    }
 }
 
 /// What every shard shares.

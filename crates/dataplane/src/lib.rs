@@ -9,6 +9,7 @@ mod world;
 pub mod metrics;
 pub mod problem;
 
+mod connections;
 mod handle;
 mod plane;
 mod shard;

@@ -181,7 +181,7 @@ impl Driver {
             Mode::Reopening | Mode::Holding | Mode::Draining => subscription.hand_back(),
             Mode::Emptying => {}
         }
-        for stage in [Stage::Subscriber, Stage::Reply, Stage::DeadLetter] {
+        for stage in Stage::ALL {
             if subscription.outlet(stage).has_due() {
                 subscription.staff(stage);
             }
@@ -233,17 +233,19 @@ impl Driver {
                 .chain(opens)
                 .chain(self.look_empty)
                 .chain(subscription.gate_opens())
+                .chain(subscription.look_again.get())
                 .fold(self.tick, std::cmp::Ord::min);
             if self.alarm.poll(next, cx).is_pending() {
                 return;
             }
             let now = Instant::now();
-            for stage in [Stage::Subscriber, Stage::Reply, Stage::DeadLetter] {
+            for stage in Stage::ALL {
                 for _ in 0..subscription.outlet(stage).advance(now) {
                     subscription.staff(stage);
                 }
             }
             subscription.pass_gate(now);
+            subscription.staff_again(now);
             if opens.is_some_and(|at| at <= now) {
                 self.open();
             }
@@ -376,7 +378,7 @@ impl Driver {
         let mut lanes = subscription.lanes.borrow_mut();
         while lanes.try_join_next().is_some() {}
         drop(lanes);
-        for stage in [Stage::Subscriber, Stage::Reply, Stage::DeadLetter] {
+        for stage in Stage::ALL {
             if subscription.outlet(stage).has_due() {
                 subscription.staff(stage);
             }

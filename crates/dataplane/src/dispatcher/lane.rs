@@ -1,12 +1,6 @@
 //! A lane: a long-lived task with one connection, which makes one attempt after the other.
 
-use std::{
-    future::poll_fn,
-    rc::Rc,
-    sync::{Arc, atomic::Ordering},
-    task::Poll,
-    time::Duration,
-};
+use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use busway_core::{
     address::Destination,
@@ -56,8 +50,6 @@ struct Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        let lanes = &self.subscription.connections.lanes;
-        lanes.fetch_sub(1, Ordering::Relaxed);
         let outlet = self.subscription.outlet(self.stage);
         // A lane that is aborted leaves its job to be handed back.
         drop(outlet.take(self.number));
@@ -69,8 +61,7 @@ impl Drop for Lane {
 /// Makes attempts until there is nothing to do for a while, or fewer lanes are wanted.
 pub(super) async fn run(subscription: Rc<Subscription>, stage: Stage, number: usize) {
     let _up = Up::new(&subscription.counts, Family::Lanes, 0);
-    let lanes = &subscription.connections.lanes;
-    lanes.fetch_add(1, Ordering::Relaxed);
+    let _counted = subscription.connections.lane(&subscription.share);
     let mut lane = Lane {
         subscription,
         stage,
@@ -91,7 +82,8 @@ impl Lane {
         let subscription = Rc::clone(&self.subscription);
         let outlet = subscription.outlet(self.stage);
         let job = poll_fn(|cx| {
-            if self.number >= subscription.lane_bound() {
+            let more = self.number >= subscription.lane_bound();
+            if more || outlet.has_lanes_beside() && subscription.has_too_many() {
                 return Poll::Ready(None);
             }
             if let Some(job) = subscription.next_job(self.stage) {
@@ -101,7 +93,8 @@ impl Lane {
                 .link
                 .as_mut()
                 .is_none_or(|link| link.poll_closed(cx).is_ready());
-            // Without a connection there is nothing to keep.
+            // Without a connection there is nothing to keep; what others wait for neither.
+            let closed = closed || subscription.connections.are_scarce();
             if closed || self.alarm.poll(until, cx).is_ready() {
                 return Poll::Ready(None);
             }

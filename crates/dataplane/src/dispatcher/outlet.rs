@@ -138,6 +138,14 @@ impl Outlet {
         !self.due.borrow().is_empty()
     }
 
+    pub(super) fn due(&self) -> usize {
+        self.due.borrow().len()
+    }
+
+    pub(super) fn has_lanes_beside(&self) -> bool {
+        self.alive.get() > 1
+    }
+
     pub(super) fn has_lane(&self) -> bool {
         self.alive.get() > 0
     }

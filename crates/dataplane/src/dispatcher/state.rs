@@ -30,7 +30,8 @@ use super::{
     request::Named,
 };
 use crate::{
-    handle::{Connections, Shared},
+    connections::{Connections, LOOK_AGAIN, Share},
+    handle::Shared,
     metrics::Counts,
     observer::Stage,
     plane::Plane,
@@ -84,6 +85,9 @@ pub(super) struct Subscription {
     /// For lines about streams that fail.
     pub(super) stream_failed: Quiet,
     pub(super) connections: Arc<Connections>,
+    pub(super) share: Arc<Share>,
+    /// When to look whether there are connections again; the driver's timer goes there.
+    pub(super) look_again: Cell<Option<Instant>>,
     pub(super) route: RefCell<Arc<SubscriptionRoute>>,
     outlets: [Outlet; 3],
     pub(super) keys: Keys,
@@ -128,6 +132,8 @@ impl Subscription {
             outlets: Default::default(),
             driver: RefCell::new(None),
             world: shared.world.clone(),
+            share: shared.connections.share(),
+            look_again: Cell::new(None),
             connections: Arc::clone(&shared.connections),
             plane,
             counts,
@@ -277,13 +283,50 @@ impl Subscription {
         if outlet.wake_one() {
             return;
         }
-        let most = self.plane.peek().receiver.max_connections;
-        if self.connections.count() >= most && outlet.has_lane() {
+        if outlet.has_lane() && !self.may_connect(outlet) {
             return;
         }
         if let Some(number) = outlet.new_lane(self.lane_bound()) {
             let lane = lane::run(Rc::clone(self), stage, number);
             self.lanes.borrow_mut().spawn_local(lane);
+        }
+    }
+
+    /// Whether there may be another connection; if not, it is looked again soon.
+    fn may_connect(&self, outlet: &Outlet) -> bool {
+        let most = self.plane.peek().receiver.max_connections;
+        let waiting = outlet.due().min(self.lane_bound());
+        let may = self.connections.another(&self.share, waiting, most);
+        if !may && self.look_again.get().is_none() {
+            self.look_again.set(Some(Instant::now() + LOOK_AGAIN));
+            self.wake();
+        }
+        may
+    }
+
+    /// Looks again whether there are connections for what is due.
+    pub(super) fn staff_again(self: &Rc<Self>, now: Instant) {
+        if self.look_again.get().is_none_or(|at| at > now) {
+            return;
+        }
+        self.look_again.set(None);
+        self.share.has_enough();
+        for stage in Stage::ALL {
+            if self.outlet(stage).has_due() {
+                self.staff(stage);
+            }
+        }
+    }
+
+    /// Whether others wait for connections, and have fewer.
+    pub(super) fn has_too_many(&self) -> bool {
+        self.connections.is_over(&self.share)
+    }
+
+    /// Has its idle connections look whether somebody needs them.
+    pub(super) fn rouse_idle(&self) {
+        for outlet in self.outlets() {
+            while outlet.wake_one() {}
         }
     }
 

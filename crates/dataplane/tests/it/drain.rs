@@ -6,8 +6,9 @@ use busway_core::gate::MaxInFlight;
 use busway_dataplane::{Network, Settings, World};
 use busway_testkit::{
     fakes::{Call, FakeBus},
-    subscriber::{Answer, Manner, Misbehaving, Subscriber},
+    subscriber::{Answer, Subscriber},
     wait::until,
+    zoo::{Manner, Misbehaving},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -1,8 +1,14 @@
 //! One subscription's trouble is nobody else's.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
-use busway_testkit::subscriber::{Answer, Manner, Misbehaving, Subscriber};
+use busway_testkit::{
+    subscriber::{Answer, Subscriber},
+    zoo::{Manner, Misbehaving},
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -101,4 +107,55 @@ async fn many_senders_on_kept_connections_reach_every_subscription_once() {
         .await;
     assert_eq!(h.metric("busway_dispatcher_unsettled", &[]), 0);
     assert_eq!(h.metric("busway_receiver_connections_opened", &[]), 20);
+}
+
+/// How many requests were under way at once, at most.
+#[derive(Clone, Default)]
+struct AtOnce(Arc<Mutex<(Vec<Instant>, usize)>>);
+
+/// How long an answer takes.
+const SLOW: Duration = Duration::from_millis(50);
+
+impl AtOnce {
+    async fn subscriber(&self) -> Subscriber {
+        let this = self.clone();
+        let answer = move |_, _: &_| {
+            let mut seen = this.0.lock().unwrap();
+            let now = Instant::now();
+            seen.0.retain(|began| now < *began + SLOW);
+            seen.0.push(now);
+            seen.1 = seen.1.max(seen.0.len());
+            Answer::status(202).after(SLOW)
+        };
+        Subscriber::answering(answer).await.unwrap()
+    }
+
+    fn most(&self) -> usize {
+        self.0.lock().unwrap().1
+    }
+}
+
+#[tokio::test]
+async fn connections_that_one_subscription_took_are_shared_when_another_needs_some() {
+    const ALL: usize = 16;
+    let h = Harness::start();
+    h.settings.lock().unwrap().max_connections = ALL;
+    h.publish();
+    let (greedy, late) = (AtOnce::default(), AtOnce::default());
+    let (first, second) = (greedy.subscriber().await, late.subscriber().await);
+    h.serve(h.route("greedy", &first.url())).await;
+    for number in 0..300 {
+        h.send(&number.to_string()).await;
+    }
+    first.wait_for(20).await.unwrap();
+    // More than half, and not the quarter that is kept for senders.
+    assert!((9..=12).contains(&greedy.most()), "{}", greedy.most());
+    h.serve(h.route("late", &second.url())).await;
+    for number in 0..100 {
+        h.send(&number.to_string()).await;
+    }
+    second.wait_for(100).await.unwrap();
+    first.wait_for(400).await.unwrap();
+    assert!((3..=12).contains(&late.most()), "{}", late.most());
+    h.wait_settled("late").await;
 }

@@ -11,8 +11,9 @@ use busway_core::{
 use busway_message::Message;
 use busway_testkit::{
     fakes::{Call, FakeBus},
-    subscriber::{Answer, Manner, Misbehaving, Subscriber},
+    subscriber::{Answer, Subscriber},
     wait::until,
+    zoo::{Manner, Misbehaving},
 };
 
 use super::harness::{DEADLINE, Harness, destination, subscription};
