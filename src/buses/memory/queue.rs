@@ -12,7 +12,10 @@ use busway_core::{
 use busway_message::Message;
 use tokio::time::Instant;
 
-use super::config::{MAX_SHED_BYTES, MAX_SHED_MESSAGES, fits};
+use super::{
+    config::{MAX_SHED_BYTES, MAX_SHED_MESSAGES, fits},
+    handout::{Handout, Holding},
+};
 use shelf::Shelf;
 
 /// A message as all queues of its channel share it.
@@ -125,7 +128,10 @@ struct Held {
 struct Consumer {
     id: u64,
     credit: Credit,
+    handout: Handout,
     held: Use,
+    /// Counted among those that hold something.
+    holding: Option<Holding>,
     waiting: Option<(Waker, WaitsFor)>,
 }
 
@@ -290,14 +296,16 @@ impl Queue {
 /// Emptying.
 impl Queue {
     /// A new consumer. Consumers take turns: the one that came first gets everything until it goes.
-    pub(super) fn attach(&mut self, credit: Credit) -> u64 {
+    pub(super) fn attach(&mut self, credit: Credit, handout: Handout) -> u64 {
         self.next_consumer += 1;
         let id = self.next_consumer;
         if !self.closed {
             self.consumers.push(Consumer {
                 id,
                 credit,
+                handout,
                 held: Use::default(),
+                holding: None,
                 waiting: None,
             });
         }
@@ -341,7 +349,7 @@ impl Queue {
                 if me.has_credit(size)
                     && let Some(entry) = self.live.pop_ready()
                 {
-                    me.held.add(size);
+                    me.takes(size);
                     self.held_use.add(size);
                     return Take::Taken(self.hold(consumer, entry, Fate::Deliver));
                 }
@@ -441,7 +449,7 @@ impl Queue {
             Fate::Deliver => {
                 self.held_use.remove(size);
                 if let Some(consumer) = self.consumers.iter_mut().find(|c| c.id == held.consumer) {
-                    consumer.held.remove(size);
+                    consumer.lets_go(size);
                 }
             }
         }
@@ -470,10 +478,23 @@ impl Queue {
 
 impl Consumer {
     /// One message may pass the bytes, so that a large one is not stuck.
-    const fn has_credit(&self, size: usize) -> bool {
+    fn has_credit(&self, size: usize) -> bool {
+        let bytes = || self.credit.bytes.min(self.handout.most());
         self.held.messages == 0
             || (self.held.messages < self.credit.messages
-                && self.held.bytes.saturating_add(size) <= self.credit.bytes)
+                && self.held.bytes.saturating_add(size) <= bytes())
+    }
+
+    fn takes(&mut self, size: usize) {
+        self.held.add(size);
+        self.holding.get_or_insert_with(|| self.handout.hold());
+    }
+
+    fn lets_go(&mut self, size: usize) {
+        self.held.remove(size);
+        if self.held.messages == 0 {
+            self.holding = None;
+        }
     }
 }
 

@@ -270,3 +270,39 @@ async fn a_sleeping_consumer_is_woken_by_a_publish_a_settlement_and_the_end() {
     bus.unsubscribe(&subscription("s")).await.unwrap();
     task.await.unwrap();
 }
+
+#[tokio::test]
+async fn those_that_hold_what_they_took_leave_room_for_others() {
+    const LIMIT: usize = 1 << 20;
+    let names = ["a", "b", "c", "d"];
+    let bus = bus(settings(WhenFull::DropOldest, 100_000), LIMIT, &names).await;
+    let mut consumers = Vec::new();
+    for name in names {
+        consumers.push((consume(&bus, name).await, Vec::new()));
+    }
+    // Many times what fits, and nobody settles.
+    for _ in 0..1000 {
+        send(&bus, vec![0; 4096]).await.unwrap();
+        for (consumer, held) in &mut consumers {
+            while let Some(Some(Ok(delivery))) = consumer.next().now_or_never() {
+                held.push(delivery);
+            }
+        }
+    }
+    for (_, held) in &consumers {
+        let kept: usize = held.iter().map(|d| d.message.size()).sum();
+        assert!((LIMIT / 20..LIMIT * 3 / 4).contains(&kept), "{kept}");
+    }
+    // Who is quick gets each message though memory is scarce.
+    assert!(bus.budget.used() > LIMIT / 2);
+    let (quick, held) = consumers.pop().unwrap();
+    drop(held);
+    drop(quick);
+    let mut quick = consume(&bus, "d").await;
+    let mut got = 0;
+    while let Some(Some(Ok(delivery))) = quick.next().now_or_never() {
+        delivery.settle.done().await.unwrap();
+        got += 1;
+    }
+    assert!(got > 10, "{got}");
+}
