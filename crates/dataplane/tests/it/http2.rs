@@ -15,7 +15,7 @@ use busway_dataplane::{
     Network, World,
     connect::{Connect, DnsResolver, Resolve, TcpConnector, Trust},
 };
-use busway_testkit::fakes::FakeBus;
+use busway_testkit::{fakes::FakeBus, zoo::Authority};
 use http::{Response, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
@@ -25,12 +25,7 @@ use tokio::{
     net::TcpListener,
     task::AbortHandle,
 };
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::{
-    RootCertStore, ServerConfig,
-    crypto::aws_lc_rs,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-};
+use tokio_rustls::{TlsAcceptor, rustls::RootCertStore};
 
 use super::harness::Harness;
 
@@ -167,21 +162,12 @@ async fn one_that_speaks_http_1_only_is_a_failure_with_prior_knowledge() {
 
 #[tokio::test]
 async fn tls_negotiates_it() {
-    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = params.self_signed(&key).unwrap();
+    let authority = Authority::new().unwrap();
     let mut roots = RootCertStore::empty();
-    roots.add(certificate.der().clone()).unwrap();
-    let secret = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], secret)
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    roots.add(authority.certificate()).unwrap();
+    let tls = authority.good(&["localhost"], &[b"h2"]).unwrap();
     let seen = Seen::default();
-    let address = seen.start(Some(TlsAcceptor::from(Arc::new(config)))).await;
+    let address = seen.start(Some(tls)).await;
     let network = Network::new(
         Arc::new(DnsResolver::system()) as Arc<dyn Resolve>,
         Arc::new(TcpConnector) as Arc<dyn Connect>,
