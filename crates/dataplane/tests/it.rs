@@ -21,4 +21,5 @@ mod it {
     pub mod receive;
     pub mod receive_limits;
     pub mod replies;
+    pub mod zoo;
 }

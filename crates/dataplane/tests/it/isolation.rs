@@ -18,11 +18,11 @@ use tokio::{
 
 use super::harness::{Harness, subscription};
 
-const HEALTHY: usize = 18;
+const HEALTHY: usize = 99;
 const MESSAGES: usize = 50;
 
 #[tokio::test]
-async fn of_twenty_one_hangs_and_one_fails_and_the_rest_gets_each_message_once() {
+async fn beside_one_that_hangs_and_one_that_fails_ninety_nine_get_each_message_once() {
     let h = Harness::start();
     let hangs = Misbehaving::start(Manner::Silent).await.unwrap();
     let fails = Subscriber::answering(|_, _| Answer::status(500))
