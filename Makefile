@@ -53,6 +53,10 @@ bench: ## the bare loop and Busway side by side, then 10,000 Subscriptions; ARGS
 	cargo build --release -p busway -p busway-benches
 	$(or $(CARGO_TARGET_DIR),target)/release/busway-benches all $(if $(WRITE),--write docs/benchmarks.md) $(ARGS)
 
+.PHONY: fuzz
+fuzz: ## look for inputs that break what reads them; SECONDS_EACH=60 per target, TARGETS="cesql events", KEEP=1 keeps what reaches more
+	hack/fuzz.sh $(TARGETS)
+
 .PHONY: cluster
 cluster: ## a real Kubernetes of one node on this machine, without a container engine (root); hack/cluster.sh run kubectl …
 	hack/cluster.sh up

@@ -3,6 +3,7 @@
 //! It has never heard of a data plane or of a certain bus: it is handed a [`busway_core::Bus`] and
 //! a [`busway_core::serving::DataPlane`].
 
+pub mod manifest;
 pub mod monitor;
 pub mod names;
 pub mod options;

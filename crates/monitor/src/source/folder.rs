@@ -4,7 +4,7 @@
 //! tells of changes as a watch. A file that turns wrong keeps its objects at their last good form; a file that is removed,
 //! also while nobody looked, has its objects deleted in the proper order. The state folder is what makes the latter true.
 
-mod documents;
+pub(crate) mod documents;
 mod files;
 mod state;
 mod status;

@@ -10,7 +10,7 @@ const MAX_DOCUMENTS: usize = 10_000;
 
 /// What one document is.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Document {
+pub(crate) enum Document {
     /// One of ours.
     Ours(Kind, Value),
     /// A Namespace, for its labels.
@@ -22,7 +22,7 @@ pub(super) enum Document {
 }
 
 /// The documents of a file, each with its place in it, from 1.
-pub(super) fn parse(file: &str, text: &str) -> Vec<(usize, Document)> {
+pub(crate) fn parse(file: &str, text: &str) -> Vec<(usize, Document)> {
     let values = if file.ends_with(".json") {
         json(text)
     } else {
