@@ -1,50 +1,90 @@
 //! Which addresses subscribers may be reached at: a guard on what is dialled, whatever name led
 //! there. It is a guard rail; the boundary is a NetworkPolicy.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod forms;
+mod metadata;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use ipnet::IpNet;
 
-/// Addresses at which clouds answer with credentials, beside the link-local ones.
-const METADATA: [IpAddr; 3] = [
-    // Alibaba Cloud, Oracle Cloud, and AWS over IPv6.
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-];
+use self::{forms::Forms, metadata::METADATA};
 
-/// What a bus lets its subscriptions dial.
+/// What a bus's own addresses are dialled at: messages. A Service has 80, a pod 8080; the others
+/// are for operations and probes.
+const MESSAGE_PORTS: [u16; 2] = [80, 8080];
+
+/// What a bus lets its subscriptions dial, and whom it believes there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Egress {
     /// Opened, whatever they are.
     pub allow: Vec<IpNet>,
     /// Loopback is open: where there is no pod around the process.
     pub loopback: bool,
-    /// Addresses of this process's pod and of the API server.
-    pub own: Vec<IpAddr>,
+    /// What is around this process.
+    pub around: Arc<Surroundings>,
+    /// Other replicas of the bus: only messages go there.
+    pub replicas: Vec<IpAddr>,
+    /// Certificate authorities that are trusted beside the built-in ones, in DER form.
+    pub authorities: Arc<Vec<Vec<u8>>>,
 }
 
-/// Why an address is not dialled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// What is around a process and is nobody's subscriber, as far as it knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// This pod's addresses.
+    pub pod: Vec<IpAddr>,
+    /// The API server, where all ports of the address are its: a Service's, or a name's.
+    pub api_server: Vec<IpAddr>,
+    /// The API server's own endpoints; other ports there are the node's, and may be a subscriber's.
+    pub api_endpoints: Vec<SocketAddr>,
+    /// The addresses of the bus's Service: only messages go there.
+    pub service: Vec<IpAddr>,
+    /// The names of that Service.
+    pub service_names: Vec<String>,
+    /// What was read of `egress.caBundle`; none where nothing is read.
+    pub bundle: Option<Bundle>,
+}
+
+/// Certificate authorities, as they were read last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bundle {
+    /// Those that are good, in DER form; after a reading that failed, those of the last one.
+    pub authorities: Arc<Vec<Vec<u8>>>,
+    /// What is wrong with the last reading, in words.
+    pub problem: Option<String>,
+}
+
+/// Which rule of the guard an address is refused by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 pub enum Forbidden {
     /// The machine itself.
     #[error("it is a loopback address")]
     Loopback,
     /// No address at all: the machine itself, on most systems.
-    #[error("it is the unspecified address")]
+    #[error("it is the unspecified address, or of its range")]
     Unspecified,
     /// The link, where nodes and clouds answer.
     #[error("it is a link-local address")]
     LinkLocal,
     /// A cloud's metadata service.
-    #[error("it is a cloud's metadata service")]
+    #[error("it is a cloud's metadata or credentials service")]
     Metadata,
     /// Many hosts at once.
     #[error("it is a multicast or broadcast address")]
     Multicast,
-    /// This pod's own, or the API server's.
-    #[error("it is this pod's own address or the API server's")]
+    /// This pod's own.
+    #[error("it is the dispatcher's own address")]
     Own,
+    /// The API server's.
+    #[error("it is the API server's address")]
+    ApiServer,
+    /// The bus's, but not where it takes messages.
+    #[error("it is a port of the bus that takes no messages")]
+    BusPort,
 }
 
 impl Egress {
@@ -61,27 +101,67 @@ impl Egress {
         }
     }
 
-    /// Whether an address may be dialled. An IPv4 address in IPv6 form is that IPv4 address.
+    /// Whether a range is open that has every address in it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.allow.iter().any(|range| range.prefix_len() == 0)
+    }
+
+    /// Whether a name may be dialled at a port, whatever its addresses are.
     ///
     /// # Errors
-    /// Why not.
-    pub fn check(&self, ip: IpAddr) -> Result<(), Forbidden> {
-        let ip = plain(ip);
-        if self.allow.iter().any(|range| range.contains(&ip)) {
+    /// Which rule refuses it.
+    pub fn check_name(&self, host: &str, port: u16) -> Result<(), Forbidden> {
+        let host = host.trim_end_matches('.');
+        let ours = &self.around.service_names;
+        let is_ours = ours.iter().any(|name| name.eq_ignore_ascii_case(host));
+        // Whoever opened the Service's addresses opened its name.
+        let opened = !self.around.service.is_empty()
+            && self.around.service.iter().all(|ip| self.is_allowed(*ip));
+        if is_ours && !opened && !MESSAGE_PORTS.contains(&port) {
+            return Err(Forbidden::BusPort);
+        }
+        Ok(())
+    }
+
+    /// Whether an address may be dialled: as it is, and as the IPv4 address that may be meant by it.
+    ///
+    /// # Errors
+    /// Which rule refuses it.
+    pub fn check(&self, address: SocketAddr) -> Result<(), Forbidden> {
+        let forms = Forms::of(address.ip());
+        if forms.iter().any(|ip| self.is_allowed(ip)) {
             return Ok(());
         }
-        if self.own.iter().any(|own| plain(*own) == ip) {
+        forms
+            .iter()
+            .try_for_each(|ip| self.check_one(ip, address.port()))
+    }
+
+    fn is_allowed(&self, ip: IpAddr) -> bool {
+        let ip = forms::plain(ip);
+        self.allow.iter().any(|range| range.contains(&ip))
+    }
+
+    fn check_one(&self, ip: IpAddr, port: u16) -> Result<(), Forbidden> {
+        let is = |known: &IpAddr| forms::plain(*known) == ip;
+        let around = &*self.around;
+        if around.pod.iter().any(is) {
             return Err(Forbidden::Own);
+        }
+        let endpoint = |known: &SocketAddr| is(&known.ip()) && known.port() == port;
+        if around.api_server.iter().any(is) || around.api_endpoints.iter().any(endpoint) {
+            return Err(Forbidden::ApiServer);
+        }
+        let bus = around.service.iter().chain(&self.replicas).any(is);
+        if bus && !MESSAGE_PORTS.contains(&port) {
+            return Err(Forbidden::BusPort);
         }
         if METADATA.contains(&ip) {
             return Err(Forbidden::Metadata);
         }
-        if ip.is_loopback() {
-            return if self.loopback {
-                Ok(())
-            } else {
-                Err(Forbidden::Loopback)
-            };
+        if ip.is_loopback() && !self.loopback {
+            return Err(Forbidden::Loopback);
         }
         let (unspecified, link_local, many) = match ip {
             // All of 0.0.0.0/8 is this host (RFC 6890 §2.2.2).
@@ -105,84 +185,5 @@ impl Egress {
     }
 }
 
-/// Without IPv6 around an IPv4 address: mapped (`::ffff:a.b.c.d`), or translated (NAT64, RFC 6052).
-fn plain(ip: IpAddr) -> IpAddr {
-    let IpAddr::V6(v6) = ip else { return ip };
-    if let Some(v4) = v6.to_ipv4_mapped() {
-        return v4.into();
-    }
-    match v6.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-            Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)).into()
-        }
-        _ => ip,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
-    use super::*;
-
-    fn check(egress: &Egress, ip: &str) -> Option<Forbidden> {
-        egress.check(ip.parse().unwrap()).err()
-    }
-
-    #[test]
-    fn what_is_no_subscriber_is_refused_in_every_form() {
-        let guard = Egress {
-            own: vec!["10.1.2.3".parse().unwrap(), "10.96.0.1".parse().unwrap()],
-            ..Egress::default()
-        };
-        for (ip, why) in [
-            ("127.0.0.1", Some(Forbidden::Loopback)),
-            ("127.9.9.9", Some(Forbidden::Loopback)),
-            ("::1", Some(Forbidden::Loopback)),
-            ("::ffff:127.0.0.1", Some(Forbidden::Loopback)),
-            ("64:ff9b::7f00:1", Some(Forbidden::Loopback)),
-            ("0.0.0.0", Some(Forbidden::Unspecified)),
-            ("0.1.2.3", Some(Forbidden::Unspecified)),
-            ("::", Some(Forbidden::Unspecified)),
-            ("169.254.169.254", Some(Forbidden::LinkLocal)),
-            ("::ffff:169.254.169.254", Some(Forbidden::LinkLocal)),
-            ("64:ff9b::a9fe:a9fe", Some(Forbidden::LinkLocal)),
-            ("fe80::1", Some(Forbidden::LinkLocal)),
-            ("100.100.100.200", Some(Forbidden::Metadata)),
-            ("fd00:ec2::254", Some(Forbidden::Metadata)),
-            ("224.0.0.1", Some(Forbidden::Multicast)),
-            ("255.255.255.255", Some(Forbidden::Multicast)),
-            ("ff02::1", Some(Forbidden::Multicast)),
-            ("10.1.2.3", Some(Forbidden::Own)),
-            ("::ffff:10.1.2.3", Some(Forbidden::Own)),
-            ("10.96.0.1", Some(Forbidden::Own)),
-            ("10.1.2.4", None),
-            ("192.168.1.1", None),
-            ("93.184.215.14", None),
-            ("2606:2800:21f:cb07::1", None),
-            ("fd00::7", None),
-        ] {
-            assert_eq!(check(&guard, ip), why, "{ip}");
-        }
-    }
-
-    #[test]
-    fn a_range_opens_what_is_in_it_and_loopback_has_a_word_of_its_own() {
-        let allow = |ranges: &[&str]| Egress {
-            allow: ranges.iter().map(|range| range.parse().unwrap()).collect(),
-            ..Egress::default()
-        };
-        let guard = allow(&["169.254.0.0/16", "fe80::/10"]);
-        assert_eq!(check(&guard, "169.254.1.1"), None);
-        assert_eq!(check(&guard, "::ffff:169.254.1.1"), None);
-        assert_eq!(check(&guard, "fe80::1"), None);
-        assert_eq!(check(&guard, "127.0.0.1"), Some(Forbidden::Loopback));
-        let local = Egress {
-            loopback: true,
-            ..Egress::default()
-        };
-        assert_eq!(check(&local, "127.0.0.1"), None);
-        assert_eq!(check(&local, "169.254.1.1"), Some(Forbidden::LinkLocal));
-        assert_eq!(check(&Egress::open(), "0.0.0.0"), None);
-    }
-}
+mod tests;

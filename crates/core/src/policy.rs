@@ -1,6 +1,6 @@
 //! The delivery policy: what Bus, Channel and Subscription say, merged field by field.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use crate::{
     gate::{MaxInFlight, Rate},
@@ -85,6 +85,26 @@ impl Default for DeliveryPolicy {
             on_gone: OnGone::default(),
             redirects: Redirects::default(),
             protocol: Protocol::default(),
+        }
+    }
+}
+
+impl DeliveryPolicy {
+    /// One of so many replicas' part of it: `max_in_flight` and `rate` are totals. A count is at least
+    /// 1; what is found out (`auto`) is each replica's own, and so is all else.
+    #[must_use]
+    pub fn share(self, replicas: NonZeroU32) -> Self {
+        let part = |total: u32| (total / replicas).max(1);
+        Self {
+            max_in_flight: match self.max_in_flight {
+                MaxInFlight::Number(total) => MaxInFlight::Number(part(total)),
+                MaxInFlight::Auto => MaxInFlight::Auto,
+            },
+            rate: self.rate.map(|total| Rate {
+                per_second: total.per_second / f64::from(replicas.get()),
+                burst: part(total.burst),
+            }),
+            ..self
         }
     }
 }
@@ -222,6 +242,34 @@ mod tests {
             (3, MaxInFlight::Number(2), Duration::from_secs(1))
         );
         assert_eq!(policy.max_unsettled, 1024);
+    }
+
+    #[test]
+    fn a_replica_has_its_part_of_what_is_a_total_and_all_of_the_rest() {
+        let n = |replicas| NonZeroU32::new(replicas).unwrap_or(NonZeroU32::MIN);
+        let total = DeliveryPolicy {
+            max_in_flight: MaxInFlight::Number(10),
+            rate: Some(Rate {
+                per_second: 1.0,
+                burst: 7,
+            }),
+            ..DeliveryPolicy::default()
+        };
+        assert_eq!(total.clone().share(n(1)), total);
+        for (replicas, in_flight, per_second, burst) in
+            [(2, 5, 0.5, 3), (4, 2, 0.25, 1), (100, 1, 0.01, 1)]
+        {
+            let part = total.clone().share(n(replicas));
+            let rate = Rate { per_second, burst };
+            assert_eq!(part.max_in_flight, MaxInFlight::Number(in_flight));
+            assert_eq!(part.rate, Some(rate), "{replicas}");
+            assert_eq!(part.max_unsettled, total.max_unsettled);
+        }
+        let auto = DeliveryPolicy {
+            max_in_flight: MaxInFlight::Auto,
+            ..total
+        };
+        assert_eq!(auto.share(n(3)).max_in_flight, MaxInFlight::Auto);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod health;
 mod jobs;
 mod queue;
 mod routes;
+mod share;
 mod status;
 mod trouble;
 mod world;

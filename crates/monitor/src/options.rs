@@ -1,17 +1,13 @@
 //! What a Monitor is told beside its bus: which parts it plays, and its bounds.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use busway_core::{
     address::{DEFAULT_CLUSTER_DOMAIN, HostMap},
+    egress::Surroundings,
     world::{Clock, SystemClock},
 };
+use tokio::sync::watch;
 
 /// Hooks that run at once where nobody says otherwise: enough to hide a broker's latency, few
 /// enough not to flood it.
@@ -74,8 +70,8 @@ pub struct Options {
     pub orphans: Orphans,
     /// Whether loopback is dialled, and its literals are subscribers under `subscribers: SameNamespace`.
     pub loopback: Loopback,
-    /// Addresses of this process's pod and of the API server: no subscription may dial them.
-    pub own: Vec<IpAddr>,
+    /// What is around this process, as it is known now: no subscription may dial it.
+    pub around: watch::Receiver<Arc<Surroundings>>,
     /// How long one hook may take; then it counts as failed.
     pub hook_timeout: Duration,
     /// The cluster's DNS domain.
@@ -104,7 +100,7 @@ impl Default for Options {
             role: Role::default(),
             orphans: Orphans::default(),
             loopback: Loopback::default(),
-            own: Vec::new(),
+            around: watch::channel(Arc::default()).1,
             hook_timeout: Duration::from_mins(1),
             cluster_domain: DEFAULT_CLUSTER_DOMAIN.to_owned(),
             hosts: None,

@@ -95,9 +95,9 @@ impl RouteTable {
         }
     }
 
-    pub(crate) fn set_egress(&mut self, egress: &Arc<Egress>) {
-        if self.egress != *egress {
-            self.egress = Arc::clone(egress);
+    pub(crate) fn set_egress(&mut self, egress: Egress) {
+        if *self.egress != egress {
+            self.egress = Arc::new(egress);
             self.changed = true;
         }
     }

@@ -3,7 +3,6 @@
 use super::Field;
 use super::Support::{self, Operator, Refused, Working};
 
-const LATER_DELIVERY: &str = "comes with the complete delivery policy";
 const LATER_MIGRATION: &str = "comes with migration";
 const LATER_SECURITY: &str = "comes with authentication";
 
@@ -30,7 +29,7 @@ pub(super) const BUS: &[Field] = &[
     field("spec.server.maxHops", Working),
     field("spec.server.keepHeaders[]", Working),
     field("spec.egress.allow[]", Working),
-    field("spec.egress.caBundle.configMap", Refused(LATER_DELIVERY)),
+    field("spec.egress.caBundle.configMap", Working),
     field("spec.networkPolicy.enabled", Operator),
     field("spec.limits.connections", Working),
     field("spec.limits.memory", Working),

@@ -5,6 +5,11 @@ use super::Rate;
 /// Timers fire a millisecond late and more: what came due meanwhile is not lost to the rate.
 const LATE: Duration = Duration::from_millis(5);
 
+/// Attempts a second, at least: one in eleven days; a total that is shared by many is still more.
+const LEAST: f64 = 1e-6;
+/// Attempts a second, at most: what the resources allow.
+const MOST: f64 = 1e6;
+
 /// A rate as a moment: the one at which the bucket is full again (GCRA, the leaky bucket as a meter).
 #[derive(Debug)]
 pub(super) struct Bucket {
@@ -18,7 +23,15 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(rate: Rate) -> Self {
-        let apart = Duration::try_from_secs_f64(1.0 / rate.per_second).unwrap_or(Duration::MAX);
+        // The resources are checked; whoever builds a policy otherwise may not be. What is no number
+        // is the slowest there is.
+        let per_second = rate.per_second.clamp(LEAST, MOST);
+        let per_second = if per_second.is_nan() {
+            LEAST
+        } else {
+            per_second
+        };
+        let apart = Duration::try_from_secs_f64(1.0 / per_second).unwrap_or(Duration::MAX);
         let burst = apart.saturating_mul(rate.burst.saturating_sub(1));
         Self {
             rate,

@@ -177,6 +177,31 @@ fn a_probe_that_comes_to_nothing_is_followed_by_another() {
 }
 
 #[test]
+fn a_rate_that_is_no_rate_holds_back_and_neither_panics_nor_lets_everything_through() {
+    for per_second in [0.0, -1.0, f64::NAN, f64::NEG_INFINITY, 1e-300] {
+        let mut gate = Gate::new(
+            MaxInFlight::Number(100),
+            Some(Rate {
+                per_second,
+                burst: 1,
+            }),
+        );
+        let _pass = gate.begin(Duration::ZERO);
+        let day = Duration::from_hours(24);
+        assert!(matches!(gate.admit(day), Admit::At(_)), "{per_second}");
+    }
+    let mut gate = Gate::new(
+        MaxInFlight::Number(100),
+        Some(Rate {
+            per_second: f64::INFINITY,
+            burst: u32::MAX,
+        }),
+    );
+    let _pass = gate.begin(Duration::MAX);
+    assert_eq!(gate.admit(Duration::MAX), Admit::Now);
+}
+
+#[test]
 fn a_rate_lets_a_burst_through_and_then_one_at_a_time() {
     let rate = Rate {
         per_second: 2.0,

@@ -69,6 +69,8 @@ pub(crate) struct BusView {
     pub(crate) receiver: Arc<ReceiverSettings>,
     /// Address ranges that are open beside what is open anyway.
     pub(crate) egress: Vec<IpNet>,
+    /// The ConfigMap with what is trusted beside the built-in authorities.
+    pub(crate) ca_bundle: Option<String>,
     pub(crate) delivery: DeliveryOverrides,
     pub(crate) channel_parameters: Vec<Parameter>,
     pub(crate) subscription_parameters: Vec<Parameter>,
@@ -123,6 +125,7 @@ pub(crate) fn view(bus: &AnyBus, name: &BusRef, memory_limit: usize) -> Result<B
         },
         receiver: Arc::new(receiver),
         egress: ranges(spec.egress.as_ref())?,
+        ca_bundle: ca_bundle(spec.egress.as_ref()),
         delivery: delivery::overrides(spec.delivery.as_ref())?,
         channel_parameters: parameters(&declared.channel),
         subscription_parameters: parameters(&declared.subscription),
@@ -153,6 +156,10 @@ fn ranges(egress: Option<&Egress>) -> Result<Vec<IpNet>, Problem> {
         })
     };
     ranges.iter().enumerate().map(parse).collect()
+}
+
+fn ca_bundle(egress: Option<&Egress>) -> Option<String> {
+    Some(egress?.ca_bundle.as_ref()?.config_map.clone())
 }
 
 fn parameters(declared: &[api::Parameter]) -> Vec<Parameter> {

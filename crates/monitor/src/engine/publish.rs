@@ -6,7 +6,6 @@ use busway_core::{
     ChannelRef, SubscriptionRef,
     address::Destination,
     bus::Scope,
-    egress::Egress,
     policy::DeliveryPolicy,
     routes::{Accepting, ChannelRoute, Flow, SubscriptionRoute},
 };
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     convert::subscription::{Targets, View},
-    options::{Loopback, Role},
+    options::Role,
     world::{Key, SubscriptionState, Tracked},
 };
 
@@ -35,12 +34,9 @@ impl Engine {
             Key::Bus => {
                 if let Some(view) = &self.world.bus.view {
                     self.routes.set_receiver(&view.receiver);
-                    let options = &self.given.options;
-                    self.routes.set_egress(&Arc::new(Egress {
-                        allow: view.egress.clone(),
-                        loopback: options.loopback == Loopback::Allowed,
-                        own: options.own.clone(),
-                    }));
+                }
+                if let Some(egress) = self.egress() {
+                    self.routes.set_egress(egress);
                 }
             }
             Key::Channel(r) => {
@@ -101,7 +97,7 @@ impl Engine {
             dead_letter_sink: targets.dead_letter_sink,
             filter: targets.filter,
             ordering: targets.ordering,
-            policy: targets.policy,
+            policy: targets.policy.share(self.share.among()),
             flow: flow(blame, object.spec.paused),
         })
     }

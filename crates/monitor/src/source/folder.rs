@@ -162,7 +162,18 @@ impl FolderSource {
             .collect()
     }
 
-    /// Ticks when an object, its status or a complaint changes.
+    /// What a ConfigMap of the folder holds, by its keys. Without a namespace it may be in any, if it is
+    /// in one only. A file that cannot be read now has none.
+    #[must_use]
+    pub fn config_map(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Option<BTreeMap<String, String>> {
+        self.shared.store().config_map(namespace, name)
+    }
+
+    /// Ticks when an object, its status, a ConfigMap or a complaint changes.
     #[must_use]
     pub fn changed(&self) -> latest::Receiver<u64> {
         self.shared.store().ticks()
