@@ -17,9 +17,11 @@ mod keys;
 mod lane;
 mod link;
 mod outlet;
+mod pulse;
 mod reply;
 mod request;
 mod state;
+mod watched;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -35,6 +37,7 @@ use busway_core::{
 use tokio::{select, task::JoinSet};
 
 pub use alone::{DispatchDefaults, DispatchError, MessageDispatcher};
+use pulse::Pulse;
 use state::Subscription;
 
 use crate::{
@@ -54,6 +57,7 @@ struct Running {
 struct Manager {
     shard: usize,
     shared: Arc<Shared>,
+    pulse: Rc<Pulse>,
     /// The snapshots that were applied.
     seen: HashMap<BusRef, (Arc<Plane>, Arc<Routes>)>,
     wanted: HashMap<Key, (Arc<Plane>, Arc<SubscriptionRoute>)>,
@@ -66,8 +70,11 @@ pub(crate) async fn run(shard: usize, shared: Arc<Shared>) {
     let mut changed = shared.changed.subscribe();
     let mut phase = shared.phase.subscribe();
     let mut manager = Manager {
+    let pulse = Pulse::new(shard, shared.metrics.clone());
+    let mut beating = std::pin::pin!(pulse.beat());
         shard,
         shared: Arc::clone(&shared),
+        pulse: Rc::clone(&pulse),
         seen: HashMap::new(),
         wanted: HashMap::new(),
         running: HashMap::new(),
@@ -88,6 +95,7 @@ pub(crate) async fn run(shard: usize, shared: Arc<Shared>) {
             Ok(()) = changed.changed() => {}
             Ok(()) = scarce.changed() => manager.rouse_idle(),
         }
+            never = &mut beating => match never {},
     }
     for running in manager.running.values() {
         running.subscription.order(|orders| orders.drain = true);
@@ -97,6 +105,7 @@ pub(crate) async fn run(shard: usize, shared: Arc<Shared>) {
         () = async { while manager.tasks.join_next().await.is_some() {} } => return,
         _ = phase.wait_for(|phase| *phase >= Phase::Stopped) => {}
     }
+        never = &mut beating => match never {},
     for running in manager.running.values() {
         running.subscription.order(|orders| orders.stop = true);
     }
@@ -190,7 +199,7 @@ impl Manager {
         let Some((plane, route)) = self.wanted.get(&key).cloned() else {
             return;
         };
-        let subscription = Subscription::new(Arc::clone(&route), plane, self.shard, &self.shared);
+        let subscription = Subscription::new(Arc::clone(&route), plane, &self.pulse, &self.shared);
         let (driven, name) = (Rc::clone(&subscription), key.clone());
         self.tasks.spawn_local(async move {
             driver::run(driven).await;
@@ -225,6 +234,7 @@ impl Manager {
         if let Some(running) = self.running.remove(&key) {
             running.subscription.plane.forget_health(&running.route.uid);
         }
+            running.subscription.leave();
         self.start(key);
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::{
     connections::Connections,
     listen::{self, Listener},
-    metrics::{Family, Metrics},
+    metrics::{Family, Metrics, OWN_HISTOGRAMS},
     plane::Plane,
     receiver::Inbox,
     shard::{self, Running},
@@ -33,6 +33,9 @@ pub struct Settings {
     /// Bytes of messages that this process holds; shared with a bus that keeps them in memory. Its
     /// limit follows [`ReceiverSettings::max_memory`](busway_core::routes::ReceiverSettings).
     pub budget: MemoryBudget,
+    /// How many subscriptions have latency histograms of their own in the metrics; the rest share
+    /// one for each bus.
+    pub own_histograms: usize,
 }
 
 impl Default for Settings {
@@ -41,6 +44,7 @@ impl Default for Settings {
             cluster_domain: busway_core::address::DEFAULT_CLUSTER_DOMAIN.to_owned(),
             lame_duck: Duration::ZERO,
             budget: MemoryBudget::new(busway_core::routes::ReceiverSettings::default().max_memory),
+            own_histograms: OWN_HISTOGRAMS,
         }
     }
 }
@@ -145,7 +149,7 @@ impl DataPlane {
     }
 
     fn new(shards: usize, settings: Settings, world: World, inbox: Option<Arc<dyn Inbox>>) -> Self {
-        let metrics = Metrics::new(shards, settings.budget.clone());
+        let metrics = Metrics::new(shards, settings.budget.clone(), settings.own_histograms);
         Self {
             shared: Arc::new(Shared {
                 world,

@@ -26,3 +26,5 @@ pub use plane::Plane;
 pub use problem::Problem;
 pub use receiver::{MessageReceiver, MessageService};
 pub use world::World;
+mod doing;
+pub use doing::{Breaker, Doing, Held, LastError, NextAttempt};

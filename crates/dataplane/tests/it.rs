@@ -22,4 +22,5 @@ mod it {
     pub mod receive_limits;
     pub mod replies;
     pub mod zoo;
+    pub mod subscription_metrics;
 }

@@ -12,7 +12,10 @@ use busway_core::{
 use tokio::time::Instant;
 
 use super::{door::Passage, job::Job, keys::Key, state::Subscription};
-use crate::{metrics::Family, observer::Stage};
+use crate::{
+    metrics::{Family, Own},
+    observer::Stage,
+};
 
 impl Subscription {
     /// Filters what the bus gave, and puts it into its order.
@@ -36,6 +39,7 @@ impl Subscription {
             Match::Failed(failure) => {
                 let place = Failure::ALL.iter().position(|known| *known == failure);
                 self.counts.add(Family::FilterErrors, place.unwrap_or(0), 1);
+                self.own().one(Own::FilterErrors, place.unwrap_or(0));
                 false
             }
         }

@@ -26,7 +26,7 @@ use super::{
     state::{Mode, Subscription},
 };
 use crate::{
-    metrics::{BUS_CALLS, Counts, Family, cause_index},
+    metrics::{BUS_CALLS, Counts, Family, Own, cause_index},
     observer::{Event, Stage},
     problem::{Problem, TYPE_PREFIX},
 };
@@ -49,6 +49,9 @@ impl Subscription {
         // What another subscriber answered, before an edit, says nothing of this one.
         let of_now = job.stage == Stage::Subscriber && self.is_at(route);
         let passage = job.passage.take();
+        if verdict != Verdict::Delivered {
+            self.went_wrong(job.stage, ended.outcome);
+        }
         if job.stage == Stage::Subscriber {
             job.stored = job.attempts;
         }
@@ -153,6 +156,7 @@ impl Subscription {
         let at = Instant::now() + wait;
         let leaves = match self.mode.get() {
             Mode::Running | Mode::Emptying => wait > RETURN_FROM,
+        self.own().one(Own::Retries, job.stage.index());
             Mode::Reopening | Mode::Holding | Mode::Draining => true,
         };
         if job.stage != Stage::Subscriber {
@@ -192,13 +196,17 @@ impl Subscription {
     /// Settles a job.
     pub(super) fn finish(self: &Rc<Self>, job: Job, how: Settled) {
         let (place, cause) = match how {
-            Settled::DeadLettered(cause) => (1, Some((Family::DeadLetters, cause))),
-            Settled::Dropped(cause) => (2, Some((Family::Dropped, cause))),
+            Settled::DeadLettered(cause) => {
+                (1, Some((Family::DeadLetters, Own::DeadLetters, cause)))
+            }
+            Settled::Dropped(cause) => (2, Some((Family::Dropped, Own::Dropped, cause))),
             Settled::Filtered => (3, None),
             _ => (0, None),
         };
         self.counts.add(Family::Settled, place, 1);
-        if let Some((family, cause)) = cause {
+        let own = self.own();
+        own.one(Own::Settled, place);
+        if let Some((family, of_own, cause)) = cause {
             self.counts.add(family, cause_index(cause), 1);
         }
         self.world.tell(|| Event::Settled {
@@ -212,6 +220,11 @@ impl Subscription {
         let this = Rc::clone(self);
         self.chore(async move {
             note(&this.counts, "done", settle.done().await);
+            own.one(of_own, cause_index(cause));
+        }
+        if how != Settled::Filtered {
+            let took = self.world.clock.now().duration_since(job.accepted_at);
+            own.settled_after(took.unwrap_or_default());
             drop(held);
             this.settled_of(key.as_ref());
         });

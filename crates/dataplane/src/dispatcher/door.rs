@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use busway_core::{
-    gate::{Admit, Ended, Gate, Pass},
+    gate::{Admit, Ended, Gate, Pass, State},
     policy::DeliveryPolicy,
 };
 use tokio::time::Instant;
@@ -18,6 +18,14 @@ pub(super) struct Door {
 pub(super) struct Passage {
     door: Rc<Door>,
     pass: Option<Pass>,
+}
+
+/// How a gate is; moments are by its own clock.
+pub(super) struct Reading {
+    pub(super) breaker: State,
+    pub(super) in_flight: u32,
+    pub(super) limit: u32,
+    pub(super) held_until: Option<Duration>,
 }
 
 impl Door {
@@ -60,6 +68,21 @@ impl Door {
     pub(super) fn limit(&self) -> usize {
         let limit = self.gate.borrow().limit(self.now());
         usize::try_from(limit).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn read(&self) -> Reading {
+        let (gate, now) = (self.gate.borrow(), self.now());
+        Reading {
+            breaker: gate.breaker(now),
+            in_flight: gate.in_flight(),
+            limit: gate.limit(now),
+            held_until: gate.held_until(now),
+        }
+    }
+
+    /// A moment of the gate's clock.
+    pub(super) fn at(&self, moment: Duration) -> Instant {
+        self.since.checked_add(moment).unwrap_or(self.since)
     }
 
     fn now(&self) -> Duration {

@@ -156,6 +156,7 @@ impl Driver {
         let differs = route.ordering != self.ordering || route.policy.max_unsettled != self.credit;
         let holds = subscription.tally.get() > 0 || !matches!(self.source, Source::Closed(_));
         subscription.set_route(route);
+        subscription.changed();
         let mode = match before {
             Mode::Draining | Mode::Emptying => return,
             _ if !running => Mode::Holding,
@@ -370,6 +371,9 @@ impl Driver {
         });
     }
 
+                if backlog.is_some_and(|backlog| backlog.count > 0) {
+                    this.stir();
+                }
     fn reap(&mut self) {
         let subscription = Rc::clone(&self.subscription);
         if !subscription.lanes_ended.replace(false) {

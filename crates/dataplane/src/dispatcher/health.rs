@@ -21,6 +21,11 @@ impl Keeper {
         }
     }
 
+    /// The record that it keeps.
+    pub(super) fn shared(&self) -> Arc<Mutex<Health>> {
+        Arc::clone(&self.shared)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Health> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -150,6 +150,7 @@ impl Lane {
             return;
         };
         subscription.world.tell(|| Event::Attempted {
+        subscription.own().attempted(self.stage, place, took);
             id: job.id(),
             subscription: &route.subscription,
             stage: job.stage,

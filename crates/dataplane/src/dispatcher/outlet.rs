@@ -134,6 +134,16 @@ impl Outlet {
         drop(sending);
     }
 
+    /// When the next job is to be sent, unless it is due, and how often it was attempted.
+    pub(super) fn next(&self) -> Option<(Option<Instant>, u32)> {
+        if let Some(job) = self.due.borrow().front() {
+            return Some((None, job.attempts));
+        }
+        let later = self.later.borrow();
+        let next = later.peek()?;
+        Some((Some(next.0.at), next.0.job.attempts))
+    }
+
     pub(super) fn has_due(&self) -> bool {
         !self.due.borrow().is_empty()
     }

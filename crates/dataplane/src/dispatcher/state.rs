@@ -1,7 +1,7 @@
 //! What the driver and the lanes of one subscription share. All of it is on one thread.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     sync::Arc,
     task::Waker,
@@ -27,12 +27,14 @@ use super::{
     keys::Keys,
     lane,
     outlet::Outlet,
+    pulse::Pulse,
     request::Named,
 };
 use crate::{
     connections::{Connections, LOOK_AGAIN, Share},
+    doing::LastError,
     handle::Shared,
-    metrics::Counts,
+    metrics::{Counts, SubscriptionCounts},
     observer::Stage,
     plane::Plane,
     quiet::Quiet,
@@ -71,6 +73,13 @@ pub(super) struct Subscription {
     pub(super) world: World,
     pub(super) plane: Arc<Plane>,
     pub(super) counts: Arc<Counts>,
+    /// Its own ones, once there is something to count.
+    pub(super) own: OnceCell<Arc<SubscriptionCounts>>,
+    pub(super) pulse: Rc<Pulse>,
+    /// Whether the pulse knows that something happens to it.
+    pub(super) busy: Cell<bool>,
+    /// The last attempt that failed.
+    pub(super) last_error: Cell<Option<LastError>>,
     pub(super) health: health::Keeper,
     pub(super) tally: Rc<Tally>,
     pub(super) can_delay: bool,
@@ -104,14 +113,18 @@ impl Subscription {
     pub(super) fn new(
         route: Arc<SubscriptionRoute>,
         plane: Arc<Plane>,
-        shard: usize,
+        pulse: &Rc<Pulse>,
         shared: &Shared,
     ) -> Rc<Self> {
-        let counts = plane.counts(shard);
+        let counts = plane.counts(pulse.shard);
         Rc::new(Self {
             door: Door::new(&route.policy),
             gate_opens: Cell::new(None),
             gone: Cell::new(None),
+            own: OnceCell::new(),
+            pulse: Rc::clone(pulse),
+            busy: Cell::new(false),
+            last_error: Cell::new(None),
             keys: Keys::default(),
             name: route.subscription.clone(),
             named: Named::new(&route.subscription),
@@ -228,6 +241,7 @@ impl Subscription {
 
     /// Takes what the bus gave.
     pub(super) fn take(self: &Rc<Self>, delivery: Delivery) {
+        self.stir();
         let job = Job {
             passage: None,
             key: None,
