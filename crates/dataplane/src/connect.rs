@@ -24,7 +24,8 @@ use tokio::{
 
 pub use dns::DnsResolver;
 pub use tcp::TcpConnector;
-pub use tls::Trust;
+use tls::Trusts;
+pub use tls::{Authorities, Trust, authorities};
 
 /// A stream of bytes, in both directions.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -72,6 +73,7 @@ pub struct Network {
     connector: Arc<dyn Connect>,
     hosts: Arc<HostMap>,
     trust: Trust,
+    trusts: Arc<Trusts>,
 }
 
 impl fmt::Debug for Network {
@@ -91,6 +93,7 @@ impl Network {
             connector,
             hosts: Arc::default(),
             trust,
+            trusts: Arc::default(),
         }
     }
 
@@ -120,6 +123,12 @@ impl Network {
         egress: &Egress,
     ) -> Result<Stream, Failure> {
         let deadline = Instant::now() + within;
+        if self.hosts.get(destination.host()).is_none()
+            && let Err(rule) = egress.check_name(destination.host(), destination.port())
+        {
+            tracing::debug!(host = destination.host(), %rule, "not dialled");
+            return Err(Failure::Forbidden(rule));
+        }
         let addresses = timeout_at(deadline, self.addresses(destination))
             .await
             .map_err(|_| Failure::Dns)?
@@ -135,7 +144,8 @@ impl Network {
                 http2: wish == Wish::Http2,
             });
         }
-        timeout_at(deadline, self.trust.handshake(destination, wish, tcp))
+        let trust = self.trusts.with(&self.trust, &egress.authorities);
+        timeout_at(deadline, trust.handshake(destination, wish, tcp))
             .await
             .map_err(|_| Failure::Tls)?
             .map_err(|error| {
@@ -170,15 +180,17 @@ impl Network {
         if self.hosts.get(destination.host()).is_some() {
             return Ok(addresses);
         }
-        addresses.retain(|address| match egress.check(address.ip()) {
+        let mut refused = None;
+        addresses.retain(|address| match egress.check(*address) {
             Ok(()) => true,
-            Err(why) => {
-                tracing::debug!(host = destination.host(), %address, %why, "not dialled");
+            Err(rule) => {
+                tracing::debug!(host = destination.host(), %address, %rule, "not dialled");
+                refused.get_or_insert(rule);
                 false
             }
         });
-        if addresses.is_empty() {
-            return Err(Failure::Forbidden);
+        if let (true, Some(rule)) = (addresses.is_empty(), refused) {
+            return Err(Failure::Forbidden(rule));
         }
         Ok(addresses)
     }
@@ -201,6 +213,13 @@ impl Network {
             }
         }
         Err(Failure::Connect)
+    }
+}
+
+#[cfg(test)]
+impl Network {
+    fn trusts(&self) -> usize {
+        self.trusts.len()
     }
 }
 

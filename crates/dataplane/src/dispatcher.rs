@@ -24,7 +24,7 @@ mod state;
 mod watched;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     rc::Rc,
     sync::Arc,
@@ -61,7 +61,8 @@ struct Manager {
     /// The snapshots that were applied.
     seen: HashMap<BusRef, (Arc<Plane>, Arc<Routes>)>,
     wanted: HashMap<Key, (Arc<Plane>, Arc<SubscriptionRoute>)>,
-    running: HashMap<Key, Running>,
+    /// In order, so that a simulation is repeated by its seed.
+    running: BTreeMap<Key, Running>,
     tasks: JoinSet<Key>,
 }
 
@@ -69,15 +70,15 @@ struct Manager {
 pub(crate) async fn run(shard: usize, shared: Arc<Shared>) {
     let mut changed = shared.changed.subscribe();
     let mut phase = shared.phase.subscribe();
-    let mut manager = Manager {
     let pulse = Pulse::new(shard, shared.metrics.clone());
     let mut beating = std::pin::pin!(pulse.beat());
+    let mut manager = Manager {
         shard,
-        shared: Arc::clone(&shared),
         pulse: Rc::clone(&pulse),
+        shared: Arc::clone(&shared),
         seen: HashMap::new(),
         wanted: HashMap::new(),
-        running: HashMap::new(),
+        running: BTreeMap::new(),
         tasks: JoinSet::new(),
     };
     let mut scarce = shared.connections.scarcity();
@@ -94,8 +95,8 @@ pub(crate) async fn run(shard: usize, shared: Arc<Shared>) {
             Some(ended) = manager.tasks.join_next() => manager.ended(ended),
             Ok(()) = changed.changed() => {}
             Ok(()) = scarce.changed() => manager.rouse_idle(),
-        }
             never = &mut beating => match never {},
+        }
     }
     for running in manager.running.values() {
         running.subscription.order(|orders| orders.drain = true);
@@ -104,8 +105,8 @@ pub(crate) async fn run(shard: usize, shared: Arc<Shared>) {
     select! {
         () = async { while manager.tasks.join_next().await.is_some() {} } => return,
         _ = phase.wait_for(|phase| *phase >= Phase::Stopped) => {}
-    }
         never = &mut beating => match never {},
+    }
     for running in manager.running.values() {
         running.subscription.order(|orders| orders.stop = true);
     }
@@ -233,8 +234,8 @@ impl Manager {
         let Ok(key) = ended else { return };
         if let Some(running) = self.running.remove(&key) {
             running.subscription.plane.forget_health(&running.route.uid);
-        }
             running.subscription.leave();
+        }
         self.start(key);
     }
 }

@@ -211,7 +211,7 @@ pub(crate) const fn outcome_index(outcome: Outcome) -> usize {
         Outcome::Failed(Failure::Tls) => 8,
         Outcome::Failed(Failure::Timeout) => 9,
         Outcome::Failed(Failure::Reset) => 10,
-        Outcome::Failed(Failure::Forbidden) => 11,
+        Outcome::Failed(Failure::Forbidden(_)) => 11,
     }
 }
 

@@ -94,6 +94,11 @@ impl Plane {
         self.keep.load()
     }
 
+    /// The memory of this process for messages.
+    pub(crate) const fn budget(&self) -> &MemoryBudget {
+        &self.budget
+    }
+
     pub(crate) fn counts(&self, shard: usize) -> Arc<Counts> {
         self.counts
             .get(shard)

@@ -12,6 +12,7 @@ mod it {
     pub mod alone;
     pub mod dead_letters;
     pub mod drain;
+    pub mod egress;
     pub mod harness;
     pub mod http2;
     pub mod isolation;
@@ -21,6 +22,6 @@ mod it {
     pub mod receive;
     pub mod receive_limits;
     pub mod replies;
-    pub mod zoo;
     pub mod subscription_metrics;
+    pub mod zoo;
 }

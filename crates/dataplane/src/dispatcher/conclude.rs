@@ -63,7 +63,7 @@ impl Subscription {
         let asked = (verdict == Verdict::Retry)
             .then(|| self.asked_to_wait(&ended))
             .flatten();
-        if of_now {
+        if of_now && !ended.told {
             let meaning = meaning(&job, &ended, verdict, asked, policy);
             self.ended(passage, meaning, took);
         } else {
@@ -87,6 +87,9 @@ impl Subscription {
                 }
                 self.fail(job, Cause::Gone);
             }
+            Verdict::Retry if planted!(DeadLetterDropped) && job.stage == Stage::DeadLetter => {
+                self.finish(job, Settled::DeadLettered(Cause::Rejected));
+            }
             Verdict::Retry => {
                 let random = self.world.entropy.next();
                 match pacing::next(policy, job.attempts, asked, random) {
@@ -107,9 +110,13 @@ impl Subscription {
         match job.stage {
             Stage::Subscriber if route.reply_to.is_some() => {
                 let keep = self.plane.keep();
+                let mut ended = ended;
+                let room = ended.answer.as_mut().and_then(|answer| answer.room.take());
                 match reply::of(&job.message, ended, &keep) {
                     Reply::None => self.finish(job, Settled::Delivered),
                     Reply::Message(reply) => {
+                        let budget = self.plane.budget();
+                        job.room = Some(self.tally.keep_reply(reply.size(), room, budget));
                         job.message = reply;
                         job.stage = Stage::Reply;
                         job.attempts = 0;
@@ -144,8 +151,12 @@ impl Subscription {
     }
 
     /// Puts a job aside until its next attempt.
-    fn wait(self: &Rc<Self>, job: Job, wait: Duration) {
+    fn wait(self: &Rc<Self>, mut job: Job, wait: Duration) {
+        if planted!(KeyReleased) {
+            self.settled_of(job.key.take().as_ref());
+        }
         self.counts.add(Family::Retries, job.stage.index(), 1);
+        self.own().one(Own::Retries, job.stage.index());
         self.world.tell(|| Event::Waiting {
             id: job.id(),
             subscription: &self.name,
@@ -156,7 +167,6 @@ impl Subscription {
         let at = Instant::now() + wait;
         let leaves = match self.mode.get() {
             Mode::Running | Mode::Emptying => wait > RETURN_FROM,
-        self.own().one(Own::Retries, job.stage.index());
             Mode::Reopening | Mode::Holding | Mode::Draining => true,
         };
         if job.stage != Stage::Subscriber {
@@ -174,10 +184,12 @@ impl Subscription {
         let this = Rc::clone(self);
         self.chore(async move {
             let stored = job.settle.extend(job.attempts).await;
+            // Its stream broke during the attempt, and the bus gives it again: two would count it.
+            let is_held = stored != Err(BusError::NotHeld);
             note(&this.counts, "extend", stored);
             match this.mode.get() {
-                Mode::Running | Mode::Emptying => this.send_at(at, job),
-                Mode::Reopening | Mode::Holding | Mode::Draining => this.release(job),
+                Mode::Running | Mode::Emptying if is_held => this.send_at(at, job),
+                _ => this.release(job),
             }
         });
     }
@@ -208,6 +220,11 @@ impl Subscription {
         own.one(Own::Settled, place);
         if let Some((family, of_own, cause)) = cause {
             self.counts.add(family, cause_index(cause), 1);
+            own.one(of_own, cause_index(cause));
+        }
+        if how != Settled::Filtered {
+            let took = self.world.clock.now().duration_since(job.accepted_at);
+            own.settled_after(took.unwrap_or_default());
         }
         self.world.tell(|| Event::Settled {
             id: job.id(),
@@ -215,16 +232,25 @@ impl Subscription {
             how,
         });
         let Job {
-            settle, held, key, ..
+            settle,
+            held,
+            key,
+            room,
+            ..
         } = job;
+        // Others may have waited for it.
+        if room.is_some() {
+            drop(room);
+            self.wake();
+            if self.outlet(Stage::Subscriber).has_due() {
+                self.staff(Stage::Subscriber);
+            }
+        }
+        #[cfg(busway_plant)]
+        let settle = crate::plant::cursor(settle);
         let this = Rc::clone(self);
         self.chore(async move {
             note(&this.counts, "done", settle.done().await);
-            own.one(of_own, cause_index(cause));
-        }
-        if how != Settled::Filtered {
-            let took = self.world.clock.now().duration_since(job.accepted_at);
-            own.settled_after(took.unwrap_or_default());
             drop(held);
             this.settled_of(key.as_ref());
         });
@@ -244,7 +270,7 @@ fn meaning(
         Verdict::Reject | Verdict::Gone => return gate::Ended::Rejected,
         Verdict::Retry => {}
     }
-    if let Some(asked) = asked {
+    if let Some(asked) = asked.filter(|_| !planted!(RetryAfterForgotten)) {
         let backoff = policy.backoff.wait(job.attempts, u64::MAX);
         return gate::Ended::AskedToWait(backoff.max(asked.min(policy.retry_after_max)));
     }

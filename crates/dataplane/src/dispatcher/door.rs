@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use busway_core::{
-    gate::{Admit, Ended, Gate, Pass, State},
+    gate::{Admit, Ended, Gate, MaxInFlight, Pass, State},
     policy::DeliveryPolicy,
 };
 use tokio::time::Instant;
@@ -28,17 +28,25 @@ pub(super) struct Reading {
     pub(super) held_until: Option<Duration>,
 }
 
+/// How many attempts a policy lets be in flight.
+pub(super) fn bound(policy: &DeliveryPolicy) -> MaxInFlight {
+    match policy.max_in_flight {
+        MaxInFlight::Number(number) if planted!(OneTooMany) => MaxInFlight::Number(number + 1),
+        most => most,
+    }
+}
+
 impl Door {
     pub(super) fn new(policy: &DeliveryPolicy) -> Rc<Self> {
         Rc::new(Self {
-            gate: RefCell::new(Gate::new(policy.max_in_flight, policy.rate)),
+            gate: RefCell::new(Gate::new(bound(policy), policy.rate)),
             since: Instant::now(),
         })
     }
 
     pub(super) fn set(&self, policy: &DeliveryPolicy) {
         let mut gate = self.gate.borrow_mut();
-        gate.set(policy.max_in_flight, policy.rate);
+        gate.set(bound(policy), policy.rate);
     }
 
     /// There is another subscriber now.

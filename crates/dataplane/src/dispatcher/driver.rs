@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Bytes that a subscription may hold unsettled.
-const CREDIT_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const CREDIT_BYTES: usize = 16 * 1024 * 1024;
 /// How often the bus hears that messages are still held, and is asked for the backlog.
 const TICK: Duration = Duration::from_secs(20);
 /// The first rest after a stream failed; doubled each time.
@@ -193,7 +193,11 @@ impl Driver {
     fn drain(&mut self) {
         let in_memory = self.subscription.plane.bus.profile().durability
             == busway_core::bus::Durability::Memory;
-        let held = self.subscription.mode.get() == Mode::Holding || self.subscription.is_gone();
+        let paused = self.subscription.mode.get() == Mode::Holding;
+        let held = paused || self.subscription.is_gone();
+        if paused {
+            self.subscription.hand_back_rest();
+        }
         self.enter(if in_memory && !held {
             Mode::Emptying
         } else {
@@ -367,13 +371,13 @@ impl Driver {
                 && let Ok(backlog) = this.plane.bus.backlog(&this.name).await
             {
                 this.health.backlog(backlog);
+                if backlog.is_some_and(|backlog| backlog.count > 0) {
+                    this.stir();
+                }
             }
         });
     }
 
-                if backlog.is_some_and(|backlog| backlog.count > 0) {
-                    this.stir();
-                }
     fn reap(&mut self) {
         let subscription = Rc::clone(&self.subscription);
         if !subscription.lanes_ended.replace(false) {

@@ -1,6 +1,7 @@
 use std::{cell::Cell, rc::Rc, sync::Arc, time::SystemTime};
 
 use busway_core::{
+    budget::{MemoryBudget, Reservation},
     bus::Settle,
     filter::Filter,
     outcome::{Cause, Outcome},
@@ -38,6 +39,8 @@ pub(super) struct Job {
     pub(super) last: Option<Failed>,
     pub(super) settle: Settle,
     pub(super) held: Held,
+    /// The room of its reply, from when there is one.
+    pub(super) room: Option<ReplyRoom>,
 }
 
 impl Job {
@@ -66,10 +69,16 @@ impl Failed {
     }
 }
 
-/// How many messages a subscription holds unsettled.
+/// Bytes of replies that a subscription may hold: as many as of messages.
+const REPLY_BYTES: usize = super::driver::CREDIT_BYTES;
+
+/// How many messages a subscription holds unsettled, and how much of replies.
 pub(super) struct Tally {
     count: Cell<usize>,
     counts: Arc<Counts>,
+    reply_bytes: Cell<usize>,
+    /// Replies that the memory of the process has no room for.
+    roomless: Cell<usize>,
 }
 
 impl Tally {
@@ -77,6 +86,8 @@ impl Tally {
         Rc::new(Self {
             count: Cell::new(0),
             counts,
+            reply_bytes: Cell::new(0),
+            roomless: Cell::new(0),
         })
     }
 
@@ -88,6 +99,52 @@ impl Tally {
         self.count.set(self.count.get() + 1);
         self.counts.one(Family::Unsettled);
         Held(Rc::clone(self))
+    }
+}
+
+impl Tally {
+    /// Whether another reply may come.
+    pub(super) fn has_room(&self) -> bool {
+        self.roomless.get() == 0 && self.reply_bytes.get() < REPLY_BYTES
+    }
+
+    /// Counts a reply of so many bytes; `room` is what was reserved for it already.
+    pub(super) fn keep_reply(
+        self: &Rc<Self>,
+        bytes: usize,
+        room: Option<Reservation>,
+        budget: &MemoryBudget,
+    ) -> ReplyRoom {
+        self.reply_bytes.set(self.reply_bytes.get() + bytes);
+        let reserved = room.filter(|room| room.bytes() > 0);
+        let room = reserved.or_else(|| budget.reserve(bytes));
+        if room.is_none() {
+            self.roomless.set(self.roomless.get() + 1);
+        }
+        ReplyRoom {
+            tally: Rc::clone(self),
+            bytes,
+            room,
+        }
+    }
+}
+
+/// The room of one reply.
+pub(super) struct ReplyRoom {
+    tally: Rc<Tally>,
+    bytes: usize,
+    room: Option<Reservation>,
+}
+
+impl Drop for ReplyRoom {
+    fn drop(&mut self) {
+        let tally = &self.tally;
+        tally
+            .reply_bytes
+            .set(tally.reply_bytes.get().saturating_sub(self.bytes));
+        if self.room.is_none() {
+            tally.roomless.set(tally.roomless.get().saturating_sub(1));
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A lane: a long-lived task with one connection, which makes one attempt after the other.
 
-use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
+use std::{cell::Cell, future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use busway_core::{
     address::Destination,
@@ -38,6 +38,8 @@ const MAX_REDIRECTS: u32 = 5;
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) answer: Option<Answer>,
+    /// Whether it failed with others on one connection, and one of them has told so.
+    pub(super) told: bool,
 }
 
 struct Lane {
@@ -127,11 +129,13 @@ impl Lane {
             Wanted {
                 read: limit.max(DRAINED),
                 keep: limit,
+                budget: Some(subscription.plane.budget()),
             }
         } else {
             Wanted {
                 read: DRAINED,
                 keep: KEPT,
+                budget: None,
             }
         };
         let outlet = subscription.outlet(self.stage);
@@ -146,11 +150,11 @@ impl Lane {
             self.stage.index() * crate::metrics::OUTCOMES.len() + outcome_index(ended.outcome);
         subscription.counts.add(Family::Attempts, place, 1);
         subscription.counts.attempt_took(took);
+        subscription.own().attempted(self.stage, place, took);
         let Some(job) = outlet.take(self.number) else {
             return;
         };
         subscription.world.tell(|| Event::Attempted {
-        subscription.own().attempted(self.stage, place, took);
             id: job.id(),
             subscription: &route.subscription,
             stage: job.stage,
@@ -166,7 +170,7 @@ impl Lane {
         &mut self,
         request: impl Fn(&Destination) -> Request<Full<Bytes>>,
         to: &Destination,
-        wanted: Wanted,
+        wanted: Wanted<'_>,
         policy: &DeliveryPolicy,
         began: Instant,
     ) -> Ended {
@@ -178,7 +182,7 @@ impl Lane {
             protocol: policy.protocol,
             egress: Arc::clone(&subscription.plane.peek().egress),
         };
-        let mut received = 0;
+        let (mut received, told) = (0, Cell::new(false));
         let exchange = async {
             let mut to = to.clone();
             let (mut repeated, mut followed) = (false, 0);
@@ -207,7 +211,10 @@ impl Lane {
                         subscription.counts.one(Family::Reconnects);
                         repeated = true;
                     }
-                    Err(_) => return Err(Failure::Reset),
+                    Err(broken) => {
+                        told.set(broken.told);
+                        return Err(Failure::Reset);
+                    }
                 }
             }
         };
@@ -216,6 +223,7 @@ impl Lane {
             Ok(answer) => Ended {
                 outcome: Outcome::Status(answer.status),
                 answer: Some(answer),
+                told: false,
             },
             Err(failure) => {
                 // Whatever is under way on it belongs to the attempt that ended.
@@ -225,6 +233,7 @@ impl Lane {
                 Ended {
                     outcome: Outcome::Failed(failure),
                     answer: None,
+                    told: told.get(),
                 }
             }
         }

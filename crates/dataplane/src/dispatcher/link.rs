@@ -13,11 +13,18 @@ use std::{
     time::Duration,
 };
 
-use busway_core::{address::Destination, egress::Egress, outcome::Failure, policy::Protocol};
+use busway_core::{
+    address::Destination,
+    budget::{MemoryBudget, Reservation},
+    egress::Egress,
+    outcome::Failure,
+    policy::Protocol,
+};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
+use tokio::time::sleep;
 
 use self::{h1::H1, h2::H2};
 use crate::connect::{Network, Wish};
@@ -56,12 +63,19 @@ pub(super) struct SharedLink(RefCell<Option<(H2, Destination, Terms)>>);
 
 /// How much of an answer's body is wanted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
+pub(super) struct Wanted<'a> {
     /// Bytes read at most; past them the connection is dropped and the status counts.
     pub(super) read: usize,
     /// Bytes kept of them.
     pub(super) keep: usize,
+    /// What is kept counts against it; while there is no room, nothing more is read.
+    pub(super) budget: Option<&'a MemoryBudget>,
 }
+
+/// What is kept without asking for room: as much as is read of any answer.
+const FREE: usize = 64 * 1024;
+/// How often it is looked whether there is room.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(20);
 
 /// A whole answer, or its beginning.
 #[derive(Debug)]
@@ -71,6 +85,8 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
     /// Whether there was more than [`Wanted::keep`].
     pub(super) cut: bool,
+    /// The room that the body takes, where it needed some.
+    pub(super) room: Option<Reservation>,
 }
 
 /// There was no answer.
@@ -82,6 +98,9 @@ pub(super) struct Broken {
     /// the same, it gets it twice, which at-least-once delivery allows; not repeating would cost an
     /// attempt, and with `retry: 0` the message, whenever a subscriber closes first.
     pub(super) stale: bool,
+    /// Whether another attempt that was on the same connection has told of its end already: one
+    /// connection that breaks is one failure, however many requests were on it.
+    pub(super) told: bool,
 }
 
 impl Link {
@@ -120,15 +139,16 @@ impl Link {
         Ok(link(Http::Two(http)))
     }
 
-    /// One of HTTP/1.1 for a single request, on any runtime; whoever asks for it guards it.
+    /// One of HTTP/1.1 for a single request, on any runtime.
     pub(super) async fn alone(
         network: &Network,
         to: &Destination,
         within: Duration,
+        egress: &Arc<Egress>,
     ) -> Result<Self, Failure> {
         let terms = Terms {
             protocol: Protocol::Auto,
-            egress: Arc::new(Egress::open()),
+            egress: Arc::clone(egress),
         };
         let stream = network.open(to, Wish::Http1, within, &terms.egress);
         let http = H1::open(stream.await?.io).await;
@@ -172,7 +192,7 @@ impl Link {
     pub(super) async fn exchange(
         &mut self,
         request: Request<Full<Bytes>>,
-        wanted: Wanted,
+        wanted: Wanted<'_>,
     ) -> Result<Answer, Broken> {
         let before = self.read();
         let (response, used) = match &mut self.http {
@@ -184,8 +204,10 @@ impl Link {
                 Ok(response) => (Some(response), false),
                 Err(unanswered) => {
                     http.close();
-                    let stale = unanswered.unprocessed;
-                    return Err(Broken { stale });
+                    return Err(Broken {
+                        stale: unanswered.unprocessed,
+                        told: http.tell_end(),
+                    });
                 }
             },
         };
@@ -195,32 +217,43 @@ impl Link {
         };
         answer.ok_or_else(|| {
             let stale = used && self.read() == before;
-            if let Http::One(http) = &mut self.http {
-                http.close();
-            }
-            Broken { stale }
+            let told = match &mut self.http {
+                Http::One(http) => {
+                    http.close();
+                    false
+                }
+                Http::Two(http) => http.is_closed() && http.tell_end(),
+            };
+            Broken { stale, told }
         })
     }
 
     async fn read_answer(
         &mut self,
         response: Response<Incoming>,
-        wanted: Wanted,
+        wanted: Wanted<'_>,
     ) -> Option<Answer> {
         let (parts, body) = response.into_parts();
-        let (body, cut) = self.read_body(body, wanted).await?;
+        let mut room = wanted.budget.and_then(|budget| budget.reserve(0));
+        let (body, cut) = self.read_body(body, wanted, &mut room).await?;
         Some(Answer {
             status: parts.status.as_u16(),
             headers: parts.headers,
             body,
             cut,
+            room,
         })
     }
 
-    async fn read_body(&mut self, mut body: Incoming, wanted: Wanted) -> Option<(Bytes, bool)> {
+    async fn read_body(
+        &mut self,
+        mut body: Incoming,
+        wanted: Wanted<'_>,
+        room: &mut Option<Reservation>,
+    ) -> Option<(Bytes, bool)> {
         let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
         let mut seen = 0usize;
-        while !body.is_end_stream() {
+        while !body.is_end_stream() && !planted!(EarlyAck) {
             let frame = poll_fn(|cx| {
                 // A connection that has ended left its last frames with the body.
                 let _closed = self.poll_closed(cx);
@@ -234,6 +267,13 @@ impl Link {
             let kept = first.len().max(rest.len());
             seen += data.len();
             let data = data.slice(..data.len().min(wanted.keep.saturating_sub(kept)));
+            if let Some(room) = room
+                && kept + data.len() > FREE
+            {
+                while !room.grow(data.len()) {
+                    sleep(LOOK_FOR_ROOM).await;
+                }
+            }
             if kept == 0 {
                 first = data;
             } else if !data.is_empty() {

@@ -198,7 +198,7 @@ impl Subscription {
 
     /// How many attempts may be in flight, per stage.
     pub(super) fn lane_bound(&self) -> usize {
-        let bound = self.route.borrow().policy.max_in_flight.most().max(1);
+        let bound = super::door::bound(&self.route.borrow().policy).most().max(1);
         usize::try_from(bound).unwrap_or(usize::MAX)
     }
 
@@ -248,13 +248,14 @@ impl Subscription {
             passed: Arc::clone(&self.route.borrow().filter),
             stage: Stage::Subscriber,
             message: delivery.message,
-            attempts: delivery.attempts,
+            attempts: if planted!(CountForgotten) { 0 } else { delivery.attempts },
             stored: delivery.attempts,
             accepted_at: delivery.accepted_at,
             cause: None,
             last: None,
             settle: delivery.settle,
             held: self.tally.hold(),
+            room: None,
         };
         match delivery.fate {
             Fate::Deliver => self.sort(job),
@@ -273,6 +274,9 @@ impl Subscription {
     /// Puts a job into the queue of its stage, and sees to it that somebody takes it.
     pub(super) fn send(self: &Rc<Self>, job: Job) {
         let stage = job.stage;
+        if self.mode.get() == Mode::Draining && !self.takes(stage) {
+            return self.release(job);
+        }
         self.outlet(stage).push(job);
         self.staff(stage);
     }
@@ -347,9 +351,15 @@ impl Subscription {
     /// Whether attempts of a stage begin now.
     pub(super) fn takes(&self, stage: Stage) -> bool {
         match self.mode.get() {
-            Mode::Running | Mode::Emptying => stage != Stage::Subscriber || !self.is_gone(),
-            Mode::Reopening | Mode::Draining => stage != Stage::Subscriber,
-            Mode::Holding => false,
+            Mode::Running | Mode::Emptying => {
+                stage != Stage::Subscriber || (!self.is_gone() && self.tally.has_room())
+            }
+            Mode::Reopening => stage != Stage::Subscriber,
+            // Also on its way out, what is paused is not attempted.
+            Mode::Draining => {
+                stage != Stage::Subscriber && self.route.borrow().flow == Flow::Running
+            }
+            Mode::Holding => planted!(PauseLate) && self.outlet(stage).sending() > 0,
         }
     }
 
@@ -386,7 +396,7 @@ impl Subscription {
         let route = self.route();
         let policy = &route.policy;
         // Its filters were edited while it waited.
-        if !Arc::ptr_eq(&route.filter, &job.passed) {
+        if !Arc::ptr_eq(&route.filter, &job.passed) && !planted!(FilterKept) {
             if route.filter != job.passed && !self.wanted(&job, &route) {
                 self.finish(job, Settled::Filtered);
                 return None;
@@ -414,6 +424,9 @@ impl Subscription {
         if let Some(key) = &job.key {
             self.keys.forget(key);
         }
+        if planted!(LostAtDrain) && self.mode.get() == Mode::Draining {
+            return self.chore(job.settle.done().map(drop));
+        }
         job.settle.release();
     }
 
@@ -431,6 +444,15 @@ impl Subscription {
         }
         for job in self.keys.take_waiting() {
             job.settle.release();
+        }
+    }
+
+    /// Hands back what waits to be sent elsewhere.
+    pub(super) fn hand_back_rest(&self) {
+        for stage in [Stage::Reply, Stage::DeadLetter] {
+            for (_, job) in self.outlet(stage).take_waiting() {
+                self.release(job);
+            }
         }
     }
 

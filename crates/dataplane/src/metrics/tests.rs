@@ -1,3 +1,5 @@
+use busway_core::egress::Forbidden;
+
 use super::*;
 
 #[test]
@@ -47,8 +49,8 @@ fn outcomes_and_causes_have_their_places() {
         (Outcome::Failed(Failure::Timeout), Failure::Timeout.reason()),
         (Outcome::Failed(Failure::Reset), Failure::Reset.reason()),
         (
-            Outcome::Failed(Failure::Forbidden),
-            Failure::Forbidden.reason(),
+            Outcome::Failed(Failure::Forbidden(Forbidden::Own)),
+            Failure::Forbidden(Forbidden::Own).reason(),
         ),
     ] {
         assert_eq!(table::OUTCOMES.get(outcome_index(outcome)), Some(&name));

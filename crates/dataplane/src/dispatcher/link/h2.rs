@@ -55,6 +55,7 @@ pub(super) struct H2 {
     https: bool,
     read: Arc<AtomicU64>,
     dead: Arc<AtomicBool>,
+    told: Arc<AtomicBool>,
     _tasks: Arc<Tasks>,
 }
 
@@ -86,6 +87,7 @@ impl H2 {
             https,
             read,
             dead: Arc::default(),
+            told: Arc::default(),
             _tasks: tasks,
         })
     }
@@ -97,6 +99,11 @@ impl H2 {
     /// Nobody uses it again.
     pub(super) fn close(&self) {
         self.dead.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells that it has ended; whether that had been told before.
+    pub(super) fn tell_end(&self) -> bool {
+        self.told.swap(true, Ordering::Relaxed)
     }
 
     /// Bytes that came so far, for whomever.

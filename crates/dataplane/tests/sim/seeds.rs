@@ -1,0 +1,207 @@
+//! Which seeds are run, and what is told of them.
+
+use std::{collections::BTreeMap, io::Write as _, ops::Range, panic::catch_unwind, sync::Mutex};
+
+use super::{
+    check::{self, Violations},
+    ledger::{self, Fired},
+    plan::Plan,
+    run::{Ran, run},
+};
+
+/// Seeds of one part.
+const PART: u64 = 25;
+/// Parts of `make test`.
+const PARTS: u64 = 8;
+/// Faults, answers and edits, each of which has to fire.
+const KINDS: [&str; 31] = [
+    "answer 410",
+    "answer 429",
+    "answer 4xx",
+    "answer 5xx",
+    "answer Retry-After",
+    "answer cut",
+    "closed unanswered",
+    "connection reset",
+    "created",
+    "dead letter not stored",
+    "delay",
+    "deleted",
+    "dispatcher crashed",
+    "dispatcher drained",
+    "drop",
+    "edited",
+    "hold",
+    "no answer",
+    "not accepted",
+    "partition",
+    "partition one way",
+    "partition the other way",
+    "paused",
+    "replaced",
+    "resumed",
+    "settlement lost",
+    "slow answer",
+    "stream of the bus broken",
+    "subscriber crashed",
+    "attempt timed out",
+    "attempt reset",
+];
+
+/// What the parts found; the last one to end looks at the whole.
+static ALL: Mutex<(u64, Fired)> = Mutex::new((0, Fired::new()));
+
+/// Tells it past the test harness, which shows what a test prints only when it fails.
+fn say(text: &str) {
+    let _closed = writeln!(std::io::stderr(), "{text}");
+}
+
+fn asked() -> Option<u64> {
+    std::env::var("SEED").ok()?.parse().ok()
+}
+
+fn one(seed: u64) -> (Violations, Fired) {
+    let ran = catch_unwind(|| {
+        let plan = Plan::of(seed);
+        let ran = run(plan);
+        let found = check::check(&Plan::of(seed), &ran);
+        if std::env::var_os("TRACE").is_some() {
+            for line in &ran.lines {
+                say(&format!("{:>9.3} {:?}", line.at.as_secs_f64(), line.note));
+            }
+        }
+        (found, ledger::fired(&ran.lines))
+    });
+    ran.unwrap_or_else(|_| (vec!["it panicked".to_owned()], Fired::new()))
+}
+
+fn add(sum: &mut Fired, fired: &Fired) {
+    for (kind, times) in fired {
+        *sum.entry(kind).or_default() += times;
+    }
+}
+
+fn table(fired: &Fired) -> String {
+    let rows = fired
+        .iter()
+        .map(|(kind, times)| format!("  {times:>7} {kind}\n"));
+    rows.collect()
+}
+
+fn tell(seed: u64, found: &Violations) {
+    for what in found.iter().take(12) {
+        say(&format!("SEED={seed}: {what}"));
+    }
+    if found.len() > 12 {
+        say(&format!("SEED={seed}: and {} more", found.len() - 12));
+    }
+}
+
+/// Runs the seeds of one part, or the one that is asked for.
+pub(crate) fn part(part: u64) {
+    let own = part * PART..(part + 1) * PART;
+    let seeds = match asked() {
+        Some(seed) if own.contains(&seed) || (part == 0 && seed >= PART * PARTS) => seed..seed + 1,
+        Some(_) => return,
+        None => own,
+    };
+    let mut sum = Fired::new();
+    let mut broken = Vec::new();
+    for seed in seeds.clone() {
+        let (found, fired) = one(seed);
+        add(&mut sum, &fired);
+        if !found.is_empty() {
+            tell(seed, &found);
+            broken.push(seed);
+        }
+    }
+    say(&format!(
+        "simulated seeds {seeds:?}, violated by {broken:?}"
+    ));
+    assert!(
+        broken.is_empty(),
+        "seeds {broken:?}; SEED={} make test",
+        broken[0]
+    );
+    let mut all = ALL.lock().unwrap();
+    all.0 += 1;
+    add(&mut all.1, &sum);
+    if all.0 == PARTS && asked().is_none() {
+        say(&format!(
+            "faults that fired in {} seeds:\n{}",
+            PART * PARTS,
+            table(&all.1)
+        ));
+        let silent: Vec<_> = KINDS
+            .into_iter()
+            .filter(|kind| !all.1.contains_key(kind))
+            .collect();
+        assert!(silent.is_empty(), "never fired: {silent:?}");
+    }
+}
+
+/// Each of these, run twice, is the same run.
+pub(crate) fn repeats(seeds: &[u64]) {
+    for seed in asked().as_slice().iter().chain(seeds).take(3) {
+        let [one, other] = [(), ()].map(|()| run(Plan::of(*seed)));
+        let differs = one.lines.iter().zip(&other.lines).position(|(a, b)| a != b);
+        let at = |ran: &Ran, line: usize| format!("{:?}", ran.lines.get(line));
+        if let Some(line) = differs {
+            panic!(
+                "SEED={seed}, line {line}: {} and then {}",
+                at(&one, line),
+                at(&other, line)
+            );
+        }
+        assert_eq!(one.lines.len(), other.lines.len(), "SEED={seed}");
+        assert!(
+            one.lines.len() > 100,
+            "SEED={seed}: hardly anything happened"
+        );
+    }
+}
+
+/// Each of these, run with the others well and with the others in trouble, is the same for those
+/// that are well.
+pub(crate) fn compares(seeds: Range<u64>) {
+    let mut compared = 0;
+    for seed in seeds.filter(|seed| !Plan::of(*seed).stops) {
+        let both = [Plan::of(seed), Plan::with_others_well(seed)].map(run);
+        for (sub, plan) in Plan::of(seed)
+            .subs
+            .iter()
+            .enumerate()
+            .filter(|(_, sub)| sub.calm)
+        {
+            let [sick, well] =
+                [&both[0], &both[1]].map(|ran| by_message(&check::outcomes(&ran.lines, sub)));
+            assert_eq!(sick, well, "SEED={seed}: s{sub} {:?}", plan.habit);
+            compared += 1;
+        }
+    }
+    assert!(compared > 4, "{compared} compared");
+}
+
+/// Another number means another try of the sender; what counts is which message it was.
+fn by_message(seen: &BTreeMap<u32, Vec<u32>>) -> BTreeMap<u32, Vec<u32>> {
+    let mut messages: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (number, attempts) in seen {
+        messages
+            .entry(number / super::hosts::TRIES)
+            .or_default()
+            .extend(attempts);
+    }
+    messages
+}
+
+/// One of the seeds finds a planted bug; prints which, and how it shows.
+#[cfg(busway_plant)]
+pub(crate) fn finds(plant: busway_dataplane::plant::Plant) {
+    busway_dataplane::plant::set(Some(plant));
+    let found = (0..PART * PARTS).find_map(|seed| Some((seed, one(seed).0.into_iter().next()?)));
+    busway_dataplane::plant::set(None);
+    match found {
+        Some((seed, what)) => say(&format!("planted {plant:?}: found by seed {seed}: {what}")),
+        None => panic!("planted {plant:?}: not found by {} seeds", PART * PARTS),
+    }
+}
