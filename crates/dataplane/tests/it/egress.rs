@@ -55,7 +55,12 @@ async fn the_guard_holds_on_every_connection_and_says_by_which_rule() {
     route.policy.retry = 1_000_000;
     harness.serve(route).await;
     harness.send("one").await;
-    until_told(&harness, "mail", "EgressRefused: not dialled: it is a loopback address").await;
+    until_told(
+        &harness,
+        "mail",
+        "EgressRefused: not dialled: it is a loopback address",
+    )
+    .await;
     until_told(&harness, "mail", "spec.egress.allow").await;
     assert_eq!(subscriber.connections(), 0);
     assert!(
@@ -88,9 +93,7 @@ async fn replies_and_dead_letters_are_guarded_as_subscribers_are() {
     route.dead_letter_sink = Some(super::harness::destination(&sink.url()));
     harness.serve(route).await;
     harness.send("one").await;
-    let attempts = |stage| {
-        harness.metric("busway_dispatcher_attempts", &[stage, "EgressRefused"])
-    };
+    let attempts = |stage| harness.metric("busway_dispatcher_attempts", &[stage, "EgressRefused"]);
     until("the dead letter is refused too", DEADLINE, || async {
         match (attempts("subscriber"), attempts("dead-letter")) {
             (1, 1..) => Ok(()),
