@@ -153,6 +153,7 @@ async fn run(
         lame_duck: args.lame_duck(),
         budget: given.budget.clone(),
     };
+        ..Settings::default()
     let mut world = World::new(Network::system().with_hosts(hosts.clone()));
     world.clock = Arc::clone(&given.clock);
     let listen = args.listen_address();

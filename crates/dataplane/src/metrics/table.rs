@@ -186,7 +186,7 @@ gauges! {
     Limit = "busway_subscription_limit" "How many attempts at the subscriber may be made at once now: maxInFlight, or what auto found, or less while it recovers" [];
     Unsettled = "busway_subscription_unsettled" "Messages taken from the bus and not settled" [];
     Breaker = "busway_subscription_breaker" "The breaker: 0 closed, 1 half-open (an attempt is to show whether the subscriber is back), 2 open" [];
-    Held = "busway_subscription_held" "1 while nothing is attempted, by why; without a series otherwise" ["by": HELD_BY];
+    Held = "busway_subscription_held" "1 while nothing is attempted, by why; without a series otherwise" ["reason": HELD_BY];
     Gone = "busway_subscription_gone" "1 since the subscriber answered 410, until it answers 2xx" [];
     Backlog = "busway_subscription_backlog" "Messages accepted and not settled, where the bus knows it; asked every 20 s" [];
     OldestSeconds = "busway_subscription_oldest_seconds" "How long ago the oldest of them was accepted" [];

@@ -112,11 +112,11 @@ async fn a_retry_after_is_told_until_it_is_over() {
         assert!((20..=30).contains(&left.as_secs()), "{now:?}");
         assert_eq!(now.breaker, Breaker::Closed, "{now:?}");
         assert_eq!(now.next.unwrap().at, until, "{now:?}");
-        assert_eq!(gauge(&run, "held", r#",by="RetryAfter""#), Some(1));
+        assert_eq!(gauge(&run, "held", r#",reason="RetryAfter""#), Some(1));
         pass(60).await;
         let after = doing(&run);
         assert_eq!((after.retry_after, after.limit), (None, 4), "{after:?}");
-        assert_eq!(gauge(&run, "held", r#",by="RetryAfter""#), None);
+        assert_eq!(gauge(&run, "held", r#",reason="RetryAfter""#), None);
     })
     .await;
 }
@@ -131,13 +131,13 @@ async fn what_is_held_says_by_what_and_a_backlog_is_told_without_attempts() {
         run.put("1");
         pass(2).await;
         assert_eq!(doing(&run).held, Some(Held::Gone));
-        assert_eq!(gauge(&run, "held", r#",by="Gone""#), Some(1));
+        assert_eq!(gauge(&run, "held", r#",reason="Gone""#), Some(1));
         assert_eq!(gauge(&run, "gone", ""), Some(1));
         run.edit(|route| route.flow = Flow::Paused);
         pass(2).await;
         assert_eq!(doing(&run).held, Some(Held::Paused));
-        assert_eq!(gauge(&run, "held", r#",by="Paused""#), Some(1));
-        assert_eq!(gauge(&run, "held", r#",by="Gone""#), None);
+        assert_eq!(gauge(&run, "held", r#",reason="Paused""#), Some(1));
+        assert_eq!(gauge(&run, "held", r#",reason="Gone""#), None);
         run.put("2");
         run.put("3");
         pass(60).await;
@@ -159,7 +159,7 @@ async fn a_subscription_that_is_paused_from_the_start_has_its_backlog_told() {
             run.put("1");
             pass(60).await;
             assert_eq!(gauge(&run, "backlog", ""), Some(1));
-            assert_eq!(gauge(&run, "held", r#",by="Paused""#), Some(1));
+            assert_eq!(gauge(&run, "held", r#",reason="Paused""#), Some(1));
             // Nothing was attempted.
             assert_eq!(run.pipes.attempts(), [0; 0]);
         },

@@ -10,9 +10,7 @@ use prometheus_client::{
 use super::super::{
     Metrics, SUBSCRIPTION_TABLE,
     subscription::{Distribution, Latencies, Latency, OWN_OFFSETS, SubscriptionCounts},
-    table::{
-        HELD_BY, OTHERS, OWN_ATTEMPT_SECONDS, OWN_SETTLE_SECONDS, OwnGauge, SUBSCRIPTION_GAUGES,
-    },
+    table::{OTHERS, OWN_ATTEMPT_SECONDS, OWN_SETTLE_SECONDS, OwnGauge, SUBSCRIPTION_GAUGES},
 };
 use crate::doing::Held;
 
@@ -126,9 +124,8 @@ fn encode_gauge(metric: &mut MetricEncoder<'_>, gauge: OwnGauge, named: &Named) 
         OwnGauge::Held => {
             let Some(doing) = doing() else { return Ok(()) };
             let waits = doing.retry_after.map(|_| "RetryAfter");
-            for by in waits.into_iter().chain(doing.held.map(Held::as_str)) {
-                debug_assert!(HELD_BY.contains(&by), "{by}");
-                write(1, &[("by", by)])?;
+            for reason in waits.into_iter().chain(doing.held.map(Held::as_str)) {
+                write(1, &[("reason", reason)])?;
             }
             Ok(())
         }

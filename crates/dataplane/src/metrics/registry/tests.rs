@@ -5,7 +5,7 @@ use busway_core::{budget::MemoryBudget, bus::Backlog};
 use super::*;
 use crate::{
     doing::{Breaker, Held},
-    metrics::Own,
+    metrics::{Own, table::HELD_BY},
     observer::Stage,
 };
 
@@ -177,6 +177,9 @@ fn gauges_say_what_was_written_down_and_what_the_bus_told() {
             oldest: Some(at - Duration::from_secs(90)),
         });
     }
+    for held in [Held::Paused, Held::InvalidSpec, Held::Gone] {
+        assert!(HELD_BY.contains(&held.as_str()), "{held:?} is documented");
+    }
     let lines = lines(&metrics, "s");
     let labels = r#"bus="ns/b",subscription_namespace="shop",subscription="s""#;
     for (metric, own, value) in [
@@ -184,8 +187,8 @@ fn gauges_say_what_was_written_down_and_what_the_bus_told() {
         ("limit", "", 64),
         ("unsettled", "", 7),
         ("breaker", "", 2),
-        ("held", r#",by="RetryAfter""#, 1),
-        ("held", r#",by="Gone""#, 1),
+        ("held", r#",reason="RetryAfter""#, 1),
+        ("held", r#",reason="Gone""#, 1),
         ("gone", "", 1),
         ("backlog", "", 12),
         ("oldest_seconds", "", 90),
