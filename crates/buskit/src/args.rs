@@ -103,9 +103,19 @@ pub struct DispatcherArgs {
     #[arg(long, env = "POD_IPS", hide = true, value_delimiter = ',')]
     pub pod_ips: Vec<IpAddr>,
 
-    /// The API server's address, likewise.
+    /// The API server's address or name, likewise.
     #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
     pub api_server: Option<String>,
+
+    /// A folder with certificate authorities in PEM form, one file or more: they are trusted beside the
+    /// built-in ones where the bus has `egress.caBundle`.
+    #[arg(
+        long,
+        env = "BUSWAY_CA_BUNDLE",
+        value_name = "DIR",
+        conflicts_with = "dir"
+    )]
+    pub ca_bundle: Option<PathBuf>,
 
     /// This pod's namespace: where the Lease is.
     #[arg(long, env = "POD_NAMESPACE", hide = true)]

@@ -1,7 +1,6 @@
 //! Wires one bus: Monitor, data plane, ports, signals. [`run_dispatcher`] is a bus author's `main`.
 
 use std::{
-    net::IpAddr,
     num::NonZeroUsize,
     process::ExitCode,
     sync::{Arc, OnceLock},
@@ -25,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin,
     args::{DispatcherArgs, Hooks},
+    around::{Around, Look},
     metrics::BusCounters,
     process::{Process, Served},
     provisioning::Provisioning,
@@ -148,12 +148,13 @@ async fn run(
     bus: Arc<dyn Bus>,
 ) -> anyhow::Result<()> {
     let resources = Resources::open(args, bus_ref, role).await?;
+    let around = look_around(args, bus_ref, &resources).await;
     let settings = Settings {
         cluster_domain: args.cluster_domain.clone(),
         lame_duck: args.lame_duck(),
         budget: given.budget.clone(),
-    };
         ..Settings::default()
+    };
     let mut world = World::new(Network::system().with_hosts(hosts.clone()));
     world.clock = Arc::clone(&given.clock);
     let listen = args.listen_address();
@@ -167,6 +168,7 @@ async fn run(
 
     let options = Options {
         receiver: receiver.filter(|_| args.is_local()),
+        around: around.seen.clone(),
         ..options(args, role, bus_ref, &hosts, &given)
     };
     let monitor = Monitor::new(component(role), resources.source(), bus)
@@ -193,7 +195,9 @@ async fn run(
     }
 
     let running = Running::start(args, monitor, bus_ref, resources, ports);
-    running.until_told(Some(&data_plane)).await
+    running.until_told(Some(&data_plane)).await?;
+    drop(around);
+    Ok(())
 }
 
 /// Runs the hooks and nothing else: no message comes here.
@@ -237,7 +241,6 @@ fn options(
         } else {
             Loopback::Refused
         },
-        own: own_addresses(args),
         cluster_domain: args.cluster_domain.clone(),
         // With a cluster's resources a name may still be one that this machine can look up.
         hosts: args.dir.is_some().then(|| hosts.clone()),
@@ -248,10 +251,33 @@ fn options(
     }
 }
 
-/// What no subscription may dial. A name of the API server's is no address, and guards nothing.
-fn own_addresses(args: &DispatcherArgs) -> Vec<IpAddr> {
-    let api_server = args.api_server.as_ref().and_then(|host| host.parse().ok());
-    args.pod_ips.iter().copied().chain(api_server).collect()
+/// Looks at what no subscription may dial, and says what that is.
+async fn look_around(args: &DispatcherArgs, bus: &BusRef, resources: &Resources) -> Around {
+    let look = Look::new(args, bus);
+    let look = match resources {
+        Resources::Folder(folder) => look.in_folder(folder),
+        // On somebody's machine it is a subscriber as any other.
+        Resources::Kube(..) if args.is_local() => look,
+        Resources::Kube(_, client) => look.asking(client.clone()),
+    };
+    let around = look.start().await;
+    let seen = Arc::clone(&around.seen.borrow());
+    tracing::info!(
+        pod = ?seen.pod,
+        api_server = ?seen.api_server,
+        api_endpoints = ?seen.api_endpoints,
+        service = ?seen.service_names,
+        service_addresses = ?seen.service,
+        loopback = if args.is_local() { "open" } else { "guarded" },
+        "egress is guarded: metadata, link-local, multicast and unspecified addresses, and these"
+    );
+    if !args.is_local() && (seen.pod.is_empty() || seen.api_server.is_empty()) {
+        tracing::warn!(
+            "subscriptions may dial what this process does not know of: POD_IPS and \
+             KUBERNETES_SERVICE_HOST tell it of this pod's addresses and the API server's"
+        );
+    }
+    around
 }
 
 /// What goes on until a signal comes.

@@ -38,6 +38,12 @@ impl Authority {
         self.issuer.as_ref().der().clone()
     }
 
+    /// The same, in PEM form.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.issuer.as_ref().pem()
+    }
+
     /// What answers TLS with a certificate for these hosts, valid until the year 2100, and
     /// negotiates one of these protocols, if any.
     ///
