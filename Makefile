@@ -31,6 +31,14 @@ test: ## every test that needs no root; the last line is the sum
 	hack/sum-tests.sh "cargo test --workspace --no-fail-fast" \
 		$(if $(SIMS),"RUSTFLAGS='$(SIM_RUSTFLAGS)' CARGO_TARGET_DIR='$(SIM_TARGET)' cargo test $(SIMS) --no-fail-fast --test sim")
 
+.PHONY: soak
+soak: ## simulate fresh random seeds: SECONDS_=600 for so long, SEEDS=n for so many; the last line is the sum
+	hack/soak.sh
+
+.PHONY: plants
+plants: ## plant ten bugs into the data plane, one at a time: the simulation has to find each
+	hack/plants.sh
+
 .PHONY: check
 check: ## format, lints, licenses and sources of dependencies, generated files; helm lint, and every manifest to a real API server
 	cargo fmt --all --check

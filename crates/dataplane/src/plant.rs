@@ -1,9 +1,14 @@
 //! Bugs to be found: each is one line at its place, behind `planted!`. Only a build with
 //! `--cfg busway_plant` has them, which the simulation is tried with (`make plants`).
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
 
-use busway_core::bus::Settle;
+use async_trait::async_trait;
+use busway_core::bus::{BusError, Delivery, Settle, Settler};
 
 /// A bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,21 +51,23 @@ impl Plant {
     ];
 }
 
-/// How many messages are settled by their own handle for each that is not.
+/// Of so many messages one has the handle of another.
 const OWN: u32 = 7;
+
+type Handle = Arc<Mutex<Option<Settle>>>;
 
 thread_local! {
     // A simulation runs on one thread: several are tried at once.
     static PLANTED: Cell<Option<Plant>> = const { Cell::new(None) };
-    static SETTLED: Cell<u32> = const { Cell::new(0) };
-    static OTHER: RefCell<Option<Settle>> = const { RefCell::new(None) };
+    static TAKEN: Cell<u32> = const { Cell::new(0) };
+    static LAST: RefCell<Option<Handle>> = const { RefCell::new(None) };
 }
 
 /// Plants a bug on this thread, in place of any other.
 pub fn set(plant: Option<Plant>) {
     PLANTED.set(plant);
-    SETTLED.set(0);
-    OTHER.with_borrow_mut(Option::take);
+    TAKEN.set(0);
+    drop(LAST.take());
 }
 
 /// Whether it is planted.
@@ -69,38 +76,58 @@ pub fn is(plant: Plant) -> bool {
     PLANTED.get() == Some(plant)
 }
 
-/// The handle that settles a message: of [`Plant::SharedCursor`], that of another.
-pub(crate) fn cursor(settle: Settle) -> Settle {
-    SETTLED.set(SETTLED.get() + 1);
-    if !is(Plant::SharedCursor) || SETTLED.get() % OWN != 0 {
-        return settle;
+/// What the bus gave: of [`Plant::SharedCursor`] its handle is, now and then, exchanged with that
+/// of what was given before, which may be another subscription's.
+pub(crate) fn taken(mut delivery: Delivery) -> Delivery {
+    if is(Plant::SharedCursor) {
+        delivery.settle = shared(delivery.settle);
     }
-    OTHER
-        .with_borrow_mut(|other| other.replace(settle))
-        .unwrap_or_else(|| Settle::new(std::sync::Arc::new(Nobody), 0))
+    delivery
 }
 
-/// The first that is to be swapped settles nothing.
-struct Nobody;
+fn shared(settle: Settle) -> Settle {
+    TAKEN.set(TAKEN.get() + 1);
+    let handle = Handle::new(Mutex::new(Some(settle)));
+    let before = LAST.replace(Some(Arc::clone(&handle)));
+    if let Some(before) = before.filter(|_| TAKEN.get().is_multiple_of(OWN)) {
+        let (mut one, mut other) = (lock(&handle), lock(&before));
+        // One that was settled is left alone.
+        if other.is_some() {
+            std::mem::swap(&mut *one, &mut *other);
+        }
+    }
+    Settle::new(Arc::new(Shared(handle)), 0)
+}
 
-#[async_trait::async_trait]
-impl busway_core::bus::Settler for Nobody {
-    async fn done(&self, _: u64) -> Result<(), busway_core::bus::BusError> {
-        Ok(())
+fn lock(handle: &Handle) -> MutexGuard<'_, Option<Settle>> {
+    handle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A handle that another message may have got.
+struct Shared(Handle);
+
+impl Shared {
+    fn take(&self) -> Result<Settle, BusError> {
+        lock(&self.0).take().ok_or(BusError::NotHeld)
+    }
+}
+
+#[async_trait]
+impl Settler for Shared {
+    async fn done(&self, _: u64) -> Result<(), BusError> {
+        self.take()?.done().await
     }
 
-    async fn retry_at(
-        &self,
-        _: u64,
-        _: std::time::SystemTime,
-        _: u32,
-    ) -> Result<(), busway_core::bus::BusError> {
-        Ok(())
+    async fn retry_at(&self, _: u64, at: SystemTime, attempts: u32) -> Result<(), BusError> {
+        self.take()?.retry_at(at, attempts).await
     }
 
-    fn release(&self, _: u64) {}
+    fn release(&self, _: u64) {
+        drop(self.take());
+    }
 
-    async fn extend(&self, _: u64, _: u32) -> Result<(), busway_core::bus::BusError> {
-        Ok(())
+    async fn extend(&self, _: u64, attempts: u32) -> Result<(), BusError> {
+        let keeper = lock(&self.0).as_ref().map(Settle::keeper);
+        keeper.ok_or(BusError::NotHeld)?.extend(attempts).await
     }
 }

@@ -246,8 +246,6 @@ impl Subscription {
                 self.staff(Stage::Subscriber);
             }
         }
-        #[cfg(busway_plant)]
-        let settle = crate::plant::cursor(settle);
         let this = Rc::clone(self);
         self.chore(async move {
             note(&this.counts, "done", settle.done().await);

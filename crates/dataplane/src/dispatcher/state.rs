@@ -21,7 +21,7 @@ use futures::{FutureExt as _, future::LocalBoxFuture};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    door::Door,
+    door::{self, Door},
     health,
     job::{Job, Tally},
     keys::Keys,
@@ -198,7 +198,7 @@ impl Subscription {
 
     /// How many attempts may be in flight, per stage.
     pub(super) fn lane_bound(&self) -> usize {
-        let bound = super::door::bound(&self.route.borrow().policy).most().max(1);
+        let bound = door::bound(&self.route.borrow().policy).most().max(1);
         usize::try_from(bound).unwrap_or(usize::MAX)
     }
 
@@ -242,13 +242,17 @@ impl Subscription {
     /// Takes what the bus gave.
     pub(super) fn take(self: &Rc<Self>, delivery: Delivery) {
         self.stir();
+        #[cfg(busway_plant)]
+        let delivery = crate::plant::taken(delivery);
+        let forgotten = planted!(CountForgotten);
+        let counted = if forgotten { 0 } else { delivery.attempts };
         let job = Job {
             passage: None,
             key: None,
             passed: Arc::clone(&self.route.borrow().filter),
             stage: Stage::Subscriber,
             message: delivery.message,
-            attempts: if planted!(CountForgotten) { 0 } else { delivery.attempts },
+            attempts: counted,
             stored: delivery.attempts,
             accepted_at: delivery.accepted_at,
             cause: None,

@@ -14,7 +14,7 @@ use busway_core::outcome::{Outcome, Verdict, classify};
 pub(crate) use calm::outcomes;
 
 use super::{
-    ledger::{Line, Note},
+    ledger::{Line, Note, Told},
     plan::Plan,
     run::Ran,
     shape::Shape,
@@ -25,7 +25,7 @@ pub(crate) struct History<'r> {
     plan: &'r Plan,
     lines: &'r [Line],
     /// What the dispatcher was told, and when.
-    published: Vec<(Duration, &'r [Option<(u64, Shape)>])>,
+    published: Vec<(Duration, &'r [Told])>,
 }
 
 /// What must hold and does not, in words.

@@ -19,6 +19,10 @@ pub(crate) struct Letter {
     pub(crate) attempts: u32,
 }
 
+/// What the dispatcher was told of one subscription, with the life it is in; nothing where it is
+/// deleted.
+pub(crate) type Told = Option<(u64, Shape)>;
+
 /// One step; `sub` is a subscription, `life` tells its incarnations apart.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Note {
@@ -104,7 +108,7 @@ pub(crate) enum Note {
         how: Settled,
     },
     /// The dispatcher was given these routes.
-    Published { routes: Vec<Option<(u64, Shape)>> },
+    Published { routes: Vec<Told> },
     /// The dispatcher starts.
     Started,
     /// The dispatcher is told to leave, or is crashed.
@@ -242,8 +246,14 @@ pub(crate) fn fired(lines: &[Line]) -> Fired {
     for line in lines {
         let kind = match line.note {
             Note::Fault { kind, .. } => kind,
-            Note::Attempted { outcome: Outcome::Failed(Failure::Timeout), .. } => "attempt timed out",
-            Note::Attempted { outcome: Outcome::Failed(Failure::Reset), .. } => "attempt reset",
+            Note::Attempted {
+                outcome: Outcome::Failed(Failure::Timeout),
+                ..
+            } => "attempt timed out",
+            Note::Attempted {
+                outcome: Outcome::Failed(Failure::Reset),
+                ..
+            } => "attempt reset",
             _ => continue,
         };
         *fired.entry(kind).or_default() += 1;

@@ -6,4 +6,5 @@ mod doing;
 mod gate;
 mod harness;
 mod order;
+mod owner;
 mod pacing;

@@ -30,10 +30,8 @@ fn in_time(history: &History<'_>, sub: usize, found: &mut Violations) {
                 kept.insert(number, at);
             }
             Note::Stopping => down = down.or(Some(at)),
-            Note::Started => {
-                if down.take().is_some() {
-                    kept.values_mut().for_each(|since| *since = at);
-                }
+            Note::Started if down.take().is_some() => {
+                kept.values_mut().for_each(|since| *since = at);
             }
             Note::Done { sub: s, number, .. } if s == sub => {
                 let Some(since) = kept.remove(&number) else {

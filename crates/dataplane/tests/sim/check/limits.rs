@@ -1,7 +1,10 @@
 //! `maxInFlight` and `rate` are never exceeded, by what the dispatcher does and by what the
 //! subscriber sees.
 
-use std::{collections::{HashMap, HashSet}, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use busway_core::gate::{MaxInFlight, Rate};
 use busway_dataplane::Stage;
@@ -156,7 +159,8 @@ fn seen(history: &History<'_>, sub: usize, found: &mut Violations) {
                 stage: Stage::Subscriber,
                 sub: s,
                 request,
-                number, attempt,
+                number,
+                attempt,
                 ..
             } if *s == sub => {
                 busy.insert(*request, at);

@@ -128,7 +128,11 @@ pub(super) fn check(history: &History<'_>, left: &[(usize, u32)], found: &mut Vi
     }
     // Each is accepted once, and what is accepted is kept.
     if accepted.len() != history.plan.messages.len() {
-        found.push(format!("{} of {} were accepted", accepted.len(), history.plan.messages.len()));
+        found.push(format!(
+            "{} of {} were accepted",
+            accepted.len(),
+            history.plan.messages.len()
+        ));
     }
     for number in accepted {
         if !kept.contains(&number)
