@@ -80,6 +80,10 @@ impl Destination {
             None => return Err(malformed("it has no host".to_owned())),
             Some(Host::Domain(name)) => {
                 let name = name.strip_suffix('.').unwrap_or(name);
+                // What `url` lets through, and no name server would be asked for.
+                if name.split('.').any(str::is_empty) {
+                    return Err(malformed("its host has an empty label".to_owned()));
+                }
                 // No Service can be meant by it (RFC 6761), and every laptop has one.
                 if is_label(name) && name != "localhost" {
                     format!("{name}.{namespace}.svc.{cluster_domain}")
