@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -15,7 +15,7 @@ use busway_dataplane::{
     Network, World,
     connect::{Connect, DnsResolver, Resolve, TcpConnector, Trust},
 };
-use busway_testkit::{fakes::FakeBus, zoo::Authority};
+use busway_testkit::{fakes::FakeBus, wait::until, zoo::Authority};
 use http::{Response, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
@@ -27,7 +27,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, rustls::RootCertStore};
 
-use super::harness::Harness;
+use super::harness::{DEADLINE, Harness};
 
 /// Version, authority, path and whether a Host header came.
 type Asked = (Version, String, String, bool);
@@ -39,6 +39,8 @@ struct Seen {
     at_once: Arc<AtomicUsize>,
     most_at_once: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<Asked>>>,
+    /// Whether requests are left waiting.
+    hold: Arc<AtomicBool>,
     /// Connections that are open, to be cut.
     open: Arc<Mutex<Vec<AbortHandle>>>,
 }
@@ -70,6 +72,9 @@ impl Seen {
                 this.most_at_once.fetch_max(now, Ordering::Relaxed);
                 let _body = request.into_body().collect().await;
                 tokio::time::sleep(Duration::from_millis(20)).await;
+                while this.hold.load(Ordering::Relaxed) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
                 this.at_once.fetch_sub(1, Ordering::Relaxed);
                 this.requests.lock().unwrap().push(seen);
                 Ok::<_, Infallible>(Response::new(Full::<bytes::Bytes>::default()))
@@ -140,6 +145,43 @@ async fn lanes_share_one_connection_and_find_another_when_it_is_cut() {
         h.metric("busway_dispatcher_dropped", &["RetriesExhausted"]),
         0
     );
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_is_one_failure_however_many_requests_were_on_it() {
+    let h = Harness::start();
+    let seen = Seen::default();
+    let address = seen.start(None).await;
+    let mut route = h.route("s", &format!("http://{address}/"));
+    route.policy.protocol = Protocol::H2c;
+    route.policy.max_in_flight = MaxInFlight::Number(32);
+    h.serve(route).await;
+    send(&h, 1).await;
+    h.wait_settled("s").await;
+    seen.hold.store(true, Ordering::Relaxed);
+    send(&h, 32).await;
+    until("all are under way", DEADLINE, || async {
+        match seen.at_once.load(Ordering::Relaxed) {
+            32 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await
+    .unwrap();
+    seen.cut();
+    seen.at_once.store(0, Ordering::Relaxed);
+    seen.most_at_once.store(0, Ordering::Relaxed);
+    // An open breaker would let one come, then two, then four.
+    until("all have come again", DEADLINE, || async {
+        match seen.most_at_once.load(Ordering::Relaxed) {
+            32 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await
+    .unwrap();
+    seen.hold.store(false, Ordering::Relaxed);
+    h.wait_settled("s").await;
 }
 
 #[tokio::test]
