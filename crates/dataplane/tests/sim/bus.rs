@@ -33,6 +33,9 @@ pub(crate) fn wall(since_start: Duration) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000) + since_start
 }
 
+/// One of so many messages is refused.
+const REFUSED: u64 = 40;
+
 fn now() -> Duration {
     turmoil::sim_elapsed().unwrap()
 }
@@ -44,6 +47,10 @@ pub(crate) struct Mishaps {
     pub(crate) stream: bool,
     /// So many settlements are lost.
     pub(crate) settlements: u32,
+    /// So many counts are lost.
+    pub(crate) counts: u32,
+    /// So often a stream cannot be opened.
+    pub(crate) opens: u32,
     /// So many dead letters cannot be stored.
     pub(crate) stores: u32,
 }
@@ -176,6 +183,13 @@ impl Bus for Journal {
     async fn publish(&self, _: &ChannelRef, message: Message) -> Result<(), PublishError> {
         let number = hosts::number(message.headers());
         self.write([1, number.into(), 0]).await;
+        if hash(&[self.seed, 6, number.into()]) % REFUSED == 0 {
+            self.ledger.fault("not stored by the bus", None);
+            return Err(PublishError::Unavailable {
+                after: Duration::from_secs(1),
+                why: "told to".to_owned(),
+            });
+        }
         let id = message.header(BUSWAY_ID.as_str()).unwrap();
         self.ledger.name(id, number);
         let mut state = self.lock();
@@ -204,11 +218,16 @@ impl Bus for Journal {
         credit: Credit,
     ) -> Result<Deliveries, BusError> {
         let sub = shape::index(subscription);
-        let state = self.lock();
+        let mut state = self.lock();
         let queue = state
             .queues
-            .get(&sub)
+            .get_mut(&sub)
             .ok_or(BusError::UnknownSubscription)?;
+        if queue.mishaps.opens > 0 {
+            queue.mishaps.opens -= 1;
+            self.ledger.fault("stream of the bus not opened", Some(sub));
+            return Err(BusError::Failed("told to".to_owned()));
+        }
         Ok(Box::pin(Consumer {
             bus: self.clone(),
             sub,
@@ -377,17 +396,22 @@ impl Out {
     fn counted(&self, token: u64, attempts: u32, due: Option<Duration>) -> Result<(), BusError> {
         self.with(token, |place, queue| {
             let entry = queue.entries.get_mut(&place).unwrap();
-            entry.attempts = attempts;
-            if let Some(due) = due {
-                (entry.due, entry.out) = (due, None);
-            }
             self.bus.ledger.note(Note::Counted {
                 sub: self.sub,
-                life: self.life,
                 number: entry.number,
                 attempts,
             });
-        })
+            if let Some(due) = due {
+                (entry.due, entry.out) = (due, None);
+            }
+            if queue.mishaps.counts > 0 {
+                queue.mishaps.counts -= 1;
+                self.bus.ledger.fault("count lost", Some(self.sub));
+                return Err(BusError::Failed("told to".to_owned()));
+            }
+            entry.attempts = attempts;
+            Ok(())
+        })?
     }
 }
 

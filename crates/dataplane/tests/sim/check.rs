@@ -2,6 +2,7 @@
 
 mod attempts;
 mod calm;
+mod gone;
 mod held;
 mod limits;
 mod order;
@@ -41,6 +42,7 @@ pub(crate) fn check(plan: &Plan, ran: &Ran) -> Violations {
     order::check(&history, &mut found);
     settling::check(&history, &ran.left, &mut found);
     held::check(&history, &mut found);
+    gone::check(&history, &mut found);
     limits::check(&history, &mut found);
     calm::check(&history, &mut found);
     found
@@ -91,6 +93,11 @@ impl<'r> History<'r> {
             .map(|(_, shape)| shape)
     }
 
+    /// What an attempt's end means to a subscription.
+    fn verdict(&self, sub: usize, outcome: Outcome) -> Verdict {
+        classify(outcome, &self.plan.subs[sub].shape.policy.status_rules)
+    }
+
     /// The life that a message was kept for.
     fn life(&self, sub: usize, number: u32) -> Option<u64> {
         self.lines.iter().find_map(|line| match line.note {
@@ -102,8 +109,4 @@ impl<'r> History<'r> {
             _ => None,
         })
     }
-}
-
-fn verdict(outcome: Outcome) -> Verdict {
-    classify(outcome, &[])
 }

@@ -47,7 +47,6 @@ pub(crate) enum Note {
     /// A count was to be stored.
     Counted {
         sub: usize,
-        life: u64,
         number: u32,
         attempts: u32,
     },

@@ -233,6 +233,8 @@ impl Running<'_> {
             }
             Action::BreakStream(sub) => self.bus.mishap(*sub, |it| it.stream = true),
             Action::LoseSettlement(sub) => self.bus.mishap(*sub, |it| it.settlements += 1),
+            Action::LoseCount(sub) => self.bus.mishap(*sub, |it| it.counts += 1),
+            Action::FailOpen(sub) => self.bus.mishap(*sub, |it| it.opens += 1),
             Action::FailStore(sub) => self.bus.mishap(*sub, |it| it.stores += 2),
             Action::Edit(sub, edit) => self.edit(*sub, edit),
         }
@@ -276,6 +278,8 @@ impl Running<'_> {
             {
                 self.edit(sub, &Edit::Resume);
             }
+            // Whoever was found to be gone is looked for again.
+            self.edit(sub, &Edit::MaxUnsettled(64));
         }
     }
 

@@ -7,8 +7,9 @@ use busway_core::{
     address::Destination,
     filter::{Filter, FilterSpec},
     gate::{MaxInFlight, Rate},
+    outcome::{RuleAction, StatusRule},
     pacing::{Backoff, BackoffPolicy, Jitter},
-    policy::DeliveryPolicy,
+    policy::{DeliveryPolicy, OnGone},
     routes::{Flow, SubscriptionRoute},
 };
 
@@ -179,6 +180,22 @@ pub(crate) fn rate(chance: &mut Chance) -> Option<Rate> {
     })
 }
 
+/// Now and then a status means something else.
+fn rules(chance: &mut Chance) -> Vec<StatusRule> {
+    let (status, action) = chance.pick(&[
+        ("404", RuleAction::Reject),
+        ("418", RuleAction::Accept),
+        ("4xx", RuleAction::Retry),
+        ("503", RuleAction::Reject),
+    ]);
+    let rule = StatusRule::new(status, action).unwrap();
+    if chance.one_in(4) {
+        vec![rule]
+    } else {
+        Vec::new()
+    }
+}
+
 fn policy(chance: &mut Chance) -> DeliveryPolicy {
     DeliveryPolicy {
         retry: u32::try_from(chance.between(0, 6)).unwrap(),
@@ -190,6 +207,8 @@ fn policy(chance: &mut Chance) -> DeliveryPolicy {
         },
         timeout: chance.millis(500, 1500),
         connect_timeout: chance.millis(200, 400),
+        on_gone: chance.pick(&[OnGone::DeadLetter, OnGone::DeadLetter, OnGone::Pause]),
+        status_rules: rules(chance),
         max_age: chance.one_in(5).then(|| chance.millis(1000, 6000)),
         retry_after_max: chance.millis(500, 3000),
         max_in_flight: max_in_flight(chance),

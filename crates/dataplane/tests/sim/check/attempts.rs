@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use busway_core::outcome::Verdict;
 use busway_dataplane::Stage;
 
-use super::{History, Note, Violations, verdict};
+use super::{History, Note, Violations};
 
 #[derive(Default)]
 struct Message {
@@ -79,7 +79,6 @@ pub(super) fn check(history: &History<'_>, found: &mut Violations) {
                 }
             }
             Note::Seen {
-                stage: Stage::Subscriber,
                 sub,
                 number,
                 attempt,
@@ -138,7 +137,7 @@ pub(super) fn check(history: &History<'_>, found: &mut Violations) {
                     found.push(format!("{at:?}: s{sub} attempt {attempt} of {number}, but the bus was told of {counted}"));
                 }
                 message.last = Some(attempt);
-                message.over = verdict(outcome) != Verdict::Retry;
+                message.over = history.verdict(sub, outcome) != Verdict::Retry;
                 let retry = history
                     .at(sub, began)
                     .flatten()

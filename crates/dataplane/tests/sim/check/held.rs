@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use busway_core::outcome::Outcome;
+use busway_core::outcome::{Outcome, Verdict};
 use busway_dataplane::Stage;
 
 use super::{History, Note, Violations};
@@ -80,8 +80,15 @@ pub(super) fn check(history: &History<'_>, found: &mut Violations) {
                 {
                     found.push(format!("{began:?}: s{sub} attempts {number}, though asked to wait from {from:?} to {until:?}"));
                 }
+                // What another subscriber answered, before an edit, says nothing of this one.
+                let mut paths = history.within(sub, began, at).flatten();
+                let path = paths.next().map(|(_, shape)| shape.path);
+                let is_same = paths.all(|(_, shape)| Some(shape.path) == path);
+                let is_retried = history.verdict(sub, outcome) == Verdict::Retry;
                 if let (Outcome::Status(429 | 503), Some(seconds)) =
                     (outcome, answers.get(&(sub, number, attempt)))
+                    && is_same
+                    && is_retried
                 {
                     let most = history
                         .at(sub, at)

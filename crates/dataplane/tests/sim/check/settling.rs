@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use busway_core::outcome::{Cause, Outcome, Verdict};
 use busway_dataplane::Stage;
 
-use super::{History, Note, Violations, verdict};
+use super::{History, Note, Violations};
 use crate::sim::ledger::Letter;
 
 #[derive(Default)]
@@ -22,8 +22,9 @@ struct Message {
     condemned: Vec<Cause>,
 }
 
-fn good(statuses: &[u16]) -> bool {
-    statuses.iter().any(|status| (200..300).contains(status))
+/// Whether a status says that the message was taken.
+fn takes(history: &History<'_>, sub: usize, status: u16) -> bool {
+    history.verdict(sub, Outcome::Status(status)) == Verdict::Delivered
 }
 
 pub(super) fn check(history: &History<'_>, left: &[(usize, u32)], found: &mut Violations) {
@@ -171,7 +172,8 @@ fn is_justified(
     number: u32,
 ) -> bool {
     let kind = history.plan.message(number).kind;
-    if message.stored || good(&message.answered[2]) {
+    let taken = |statuses: &[u16]| statuses.iter().any(|status| takes(history, sub, *status));
+    if message.stored || taken(&message.answered[2]) {
         return true;
     }
     if history.of(sub, life).any(|shape| !shape.wants(kind)) {
@@ -179,9 +181,10 @@ fn is_justified(
     }
     let [first, replies, _] = &message.answered;
     // With a body: there is a reply, which has to be through.
-    let silent = first.iter().any(|status| matches!(status, 202..=299));
     let replying = first.iter().any(|status| matches!(status, 200 | 201));
-    let replied = good(replies) || history.of(sub, life).any(|shape| !shape.reply);
+    let mut silent = first.iter().filter(|status| !matches!(status, 200 | 201));
+    let silent = silent.any(|status| takes(history, sub, *status));
+    let replied = taken(replies) || history.of(sub, life).any(|shape| !shape.reply);
     silent || (replying && replied)
 }
 
@@ -196,7 +199,7 @@ fn is_cause(
     let last = message
         .attempted
         .last()
-        .map(|(_, outcome)| verdict(*outcome));
+        .map(|(_, outcome)| history.verdict(sub, *outcome));
     let Some(life) = history.life(sub, number) else {
         return false;
     };
