@@ -186,9 +186,12 @@ impl Look {
 
     async fn read(&self, before: &Surroundings, found: &Found) -> Surroundings {
         let by_env = self.api_server.as_deref().and_then(ip);
+        // A proxy on this machine, as some nodes have: loopback is guarded by a rule of its own.
+        let elsewhere = |ip: &IpAddr| !ip.is_loopback();
+        let api_server = by_env.into_iter().chain(found.api_server.iter().copied());
         Surroundings {
             pod: self.pod.clone(),
-            api_server: by_env.into_iter().chain(found.api_server.clone()).collect(),
+            api_server: api_server.filter(elsewhere).collect(),
             api_endpoints: found.endpoints.keys().copied().collect(),
             service: found.service.clone(),
             service_names: self.service_names.clone(),
