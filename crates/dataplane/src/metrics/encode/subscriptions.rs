@@ -17,10 +17,10 @@ use crate::doing::Held;
 type Named = (Arc<str>, Arc<SubscriptionCounts>);
 
 /// Bus, namespace and name; then the series' own.
-fn labels<'a>(
-    (bus, counts): &'a Named,
+fn labels(
+    (bus, counts): &Named,
     own: impl IntoIterator<Item = (&'static str, &'static str)>,
-) -> Vec<(&'static str, &'a str)> {
+) -> Vec<(&'static str, &str)> {
     let mut labels = Vec::with_capacity(5);
     labels.extend([
         ("bus", &**bus),

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::time::{Duration, SystemTime};
 
 use busway_core::{budget::MemoryBudget, bus::Backlog};
