@@ -35,7 +35,10 @@ pub struct Trust {
 
 /// A trust for each bundle of a bus, made once.
 #[derive(Default)]
-pub(super) struct Trusts(Mutex<Vec<(Weak<Vec<Vec<u8>>>, Trust)>>);
+pub(super) struct Trusts(Mutex<Vec<(Weak<Certificates>, Trust)>>);
+
+/// In DER form.
+type Certificates = Vec<Vec<u8>>;
 
 /// What a text in PEM form has of certificate authorities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,7 +85,7 @@ pub fn authorities(pem: &[u8]) -> Authorities {
 
 impl Trusts {
     /// `base`, and these authorities.
-    pub(super) fn with(&self, base: &Trust, authorities: &Arc<Vec<Vec<u8>>>) -> Trust {
+    pub(super) fn with(&self, base: &Trust, authorities: &Arc<Certificates>) -> Trust {
         if authorities.is_empty() {
             return base.clone();
         }
