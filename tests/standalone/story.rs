@@ -74,6 +74,26 @@ async fn a_post_to_a_channel_reaches_its_subscribers_through_a_real_api_server()
         .await
         .unwrap();
     let debug = serving.address("debug", DEADLINE).await.unwrap();
+    let served = format!("/subscriptions/{}/second", namespace.name());
+    wait::until(
+        "the debug port tells what was settled",
+        DEADLINE,
+        || async {
+            let now = client::get(debug, &served)
+                .await
+                .map_err(|e| e.to_string())?;
+            let now: serde_json::Value =
+                serde_json::from_str(&now.text()).map_err(|e| e.to_string())?;
+            let settled = &now["counts"]["settled"][0];
+            if settled["how"] == "Delivered" && now["doing"]["breaker"]["state"] == "Closed" {
+                Ok(())
+            } else {
+                Err(format!("{now:#}"))
+            }
+        },
+    )
+    .await
+    .unwrap();
     let served = format!("/subscriptions/{}/first", namespace.name());
     wait::until(
         "the deleted subscription is not served",
