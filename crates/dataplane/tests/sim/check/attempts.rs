@@ -27,9 +27,15 @@ struct Message {
 pub(super) fn check(history: &History<'_>, found: &mut Violations) {
     let mut messages: HashMap<(usize, u32), Message> = HashMap::new();
     let mut waits = HashMap::new();
+    // Counts that the bus failed to store, by subscription: so many attempts may be made again.
+    let mut lost: HashMap<usize, u32> = HashMap::new();
     for line in history.lines {
         let at = line.at;
         match line.note {
+            Note::Fault {
+                kind: "count lost",
+                sub: Some(sub),
+            } => *lost.entry(sub).or_default() += 1,
             Note::Gave {
                 sub,
                 number,
@@ -161,7 +167,8 @@ pub(super) fn check(history: &History<'_>, found: &mut Violations) {
             .map(|shape| shape.policy.retry)
             .max()
             .unwrap_or(0);
-        if message.ended > retry + message.gives.max(1) {
+        let again = message.gives.saturating_sub(1) + lost.get(&sub).copied().unwrap_or(0);
+        if message.ended > retry + 1 + again {
             let Message { ended, gives, .. } = message;
             found.push(format!(
                 "s{sub}: {ended} attempts of {number} in {gives} turns, retry is {retry}"
