@@ -12,6 +12,9 @@ SIMS := $(patsubst crates/%/tests/sim.rs,-p busway-%,$(wildcard crates/*/tests/s
 
 export SEED
 
+# Most tests wait for servers and clocks, not for a processor.
+export RUST_TEST_THREADS ?= 4
+
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
