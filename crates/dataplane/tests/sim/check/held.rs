@@ -81,9 +81,9 @@ pub(super) fn check(history: &History<'_>, found: &mut Violations) {
                     found.push(format!("{began:?}: s{sub} attempts {number}, though asked to wait from {from:?} to {until:?}"));
                 }
                 // What another subscriber answered, before an edit, says nothing of this one.
-                let mut paths = history.within(sub, began, at).flatten();
-                let path = paths.next().map(|(_, shape)| shape.path);
-                let is_same = paths.all(|(_, shape)| Some(shape.path) == path);
+                let mut known = history.within(sub, began, at).flatten();
+                let who = known.next().map(|(life, shape)| (*life, shape.path));
+                let is_same = known.all(|(life, shape)| Some((*life, shape.path)) == who);
                 let is_retried = history.verdict(sub, outcome) == Verdict::Retry;
                 if let (Outcome::Status(429 | 503), Some(seconds)) =
                     (outcome, answers.get(&(sub, number, attempt)))
