@@ -197,13 +197,11 @@ async fn deletes_clean_up_in_every_order() {
 async fn a_field_whose_behaviour_is_not_there_yet_is_refused_in_the_status() {
     let control = shared().await;
     let namespace = control.namespace("notyet").await.unwrap();
-    let (_sink, at) = sink(&[]).await;
     let _serving = dispatcher(control, "notyet", &[]);
     namespace.apply_yaml(&cluster_bus("notyet")).await.unwrap();
     namespace.apply_yaml(&channel("c", "notyet")).await.unwrap();
-    let migrating = format!("{}\n", channel("later", "notyet").trim_end())
-        .replace("spec: {", "spec: {allowedSenders: [anybody], ");
-    namespace.apply_yaml(&migrating).await.unwrap();
+    let later = channel("later", "notyet").replace("spec: {", "spec: {allowedSenders: [anybody], ");
+    namespace.apply_yaml(&later).await.unwrap();
     let why = ready(&namespace, "channel/later", "False").await;
     assert!(
         why.starts_with("NotYetSupported") && why.contains("allowedSenders"),
