@@ -61,3 +61,28 @@ async fn what_is_paused_is_not_attempted_on_the_way_out() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_was_tried_for_the_last_time_is_not_tried_again_after_its_stream_broke() {
+    let pipes = || Pipes::seeing(|_| Answer::Status(500, None));
+    let with_sink = |route: &mut SubscriptionRoute| {
+        edit(route);
+        let sink = Destination::parse("http://web/sink", "shop", "cluster.local");
+        route.dead_letter_sink = Some(sink.unwrap());
+    };
+    run_as(with_sink, pipes, |run| async move {
+        let tried = |run: &crate::harness::Run| {
+            let seen = run.pipes.seen();
+            seen.iter().filter(|seen| seen.path != "/sink").count()
+        };
+        run.put("a");
+        // One more than the retries, a second apart; then the sink is tried.
+        pass(4).await;
+        assert_eq!(tried(&run), 4);
+        run.bus.break_stream(&run.name);
+        pass(60).await;
+        assert_eq!(tried(&run), 4, "{:?}", run.pipes.seen());
+        assert_eq!(run.bus.waiting(&run.name) + run.bus.out(&run.name), 0);
+    })
+    .await;
+}

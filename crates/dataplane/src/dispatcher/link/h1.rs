@@ -22,6 +22,10 @@ use crate::connect::BoxIo;
 /// The largest header of an answer, and what is read at once of a body, in bytes.
 const MAX_BUFFER: usize = 64 * 1024;
 
+/// Bytes before an answer's own head is complete: answers 1xx may come first, and without end. Many
+/// times what a server has to say that way.
+const MAX_BEFORE_ANSWER: u64 = 256 * 1024;
+
 pub(super) struct H1 {
     sender: http1::SendRequest<Full<Bytes>>,
     connection: Pin<Box<http1::Connection<TokioIo<Counted>, Full<Bytes>>>>,
@@ -89,7 +93,8 @@ impl H1 {
         })
         .await?;
         let mut answer = std::pin::pin!(self.sender.send_request(request));
-        let (connection, closed) = (&mut self.connection, &mut self.closed);
+        let (connection, closed, read) = (&mut self.connection, &mut self.closed, &self.read);
+        let most = read.load(Ordering::Relaxed) + MAX_BEFORE_ANSWER;
         poll_fn(|cx| {
             if !*closed {
                 *closed = connection.as_mut().poll(cx).is_ready();
@@ -97,6 +102,7 @@ impl H1 {
             match answer.as_mut().poll(cx) {
                 Poll::Ready(response) => Poll::Ready(response.ok()),
                 Poll::Pending if *closed => Poll::Ready(None),
+                Poll::Pending if read.load(Ordering::Relaxed) > most => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             }
         })
