@@ -194,14 +194,20 @@ async fn over_the_memory_of_the_process_a_rejecting_bus_is_unavailable() {
 }
 
 #[tokio::test]
-async fn new_settings_hold_at_once() {
+async fn new_settings_hold_for_what_comes_and_a_queue_comes_down_to_them_bit_by_bit() {
     let bus = bus(settings(WhenFull::DropOldest, 10), 1 << 20, &["s"]).await;
     for n in 0..10 {
         send(&bus, n.to_string()).await.unwrap();
     }
     let spec = bus_spec(settings(WhenFull::DropOldest, 4), 1 << 20);
     bus.sync_bus(&spec).await.unwrap();
-    assert_eq!(bus.stats().shed, 6);
+    assert_eq!(bus.stats().shed, 0);
+    for (sent, held) in (1..=8).zip([9, 8, 7, 6, 5, 4, 4, 4]) {
+        send(&bus, "m").await.unwrap();
+        let stats = bus.stats();
+        // What was shed is handed out as dead letters, and counts until then.
+        assert_eq!(stats.held - stats.shed, held, "after {sent}");
+    }
     let spec = bus_spec(settings(WhenFull::Reject, 4), 1 << 20);
     bus.sync_bus(&spec).await.unwrap();
     assert_eq!(send(&bus, "no").await.unwrap_err().reason(), "Busy");

@@ -11,7 +11,12 @@ use busway_core::{
 };
 use tokio::time::Instant;
 
-use super::{door::Passage, job::Job, keys::Key, state::Subscription};
+use super::{
+    door::Passage,
+    job::Job,
+    keys::Key,
+    state::{Mode, Subscription},
+};
 use crate::{
     metrics::{Family, Own},
     observer::Stage,
@@ -70,7 +75,16 @@ impl Subscription {
     }
 
     pub(super) fn admits(&self, stage: Stage) -> bool {
-        stage != Stage::Subscriber || matches!(self.admit(), Admit::Now | Admit::Probe)
+        stage != Stage::Subscriber
+            || match self.admit() {
+                Admit::Now => true,
+                // A lane that finds none would end, and another begin in its place.
+                Admit::Probe => {
+                    let retry = self.route.borrow().policy.retry;
+                    self.outlet(stage).probe(retry).is_some()
+                }
+                Admit::At(_) | Admit::Full => false,
+            }
     }
 
     /// When the driver is to look at the gate.
@@ -111,6 +125,10 @@ impl Subscription {
         self.health.gone();
         if route.policy.on_gone == OnGone::Pause {
             self.gone.set(Some(route.generation));
+            // On the way out there is nothing to wait for any more.
+            if self.mode.get() == Mode::Emptying {
+                self.mode.set(Mode::Draining);
+            }
             self.hand_back();
             self.wake();
         }

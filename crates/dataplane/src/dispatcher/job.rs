@@ -72,6 +72,10 @@ impl Failed {
 /// Bytes of replies that a subscription may hold: as many as of messages.
 const REPLY_BYTES: usize = super::driver::CREDIT_BYTES;
 
+/// Bytes of replies that it may hold also where the process has no room: enough to go on with small
+/// ones, beside subscriptions that fill the memory.
+const REPLY_BYTES_FOR_SURE: usize = 64 * 1024;
+
 /// How many messages a subscription holds unsettled, and how much of replies.
 pub(super) struct Tally {
     count: Cell<usize>,
@@ -105,7 +109,11 @@ impl Tally {
 impl Tally {
     /// Whether another reply may come.
     pub(super) fn has_room(&self) -> bool {
-        self.roomless.get() == 0 && self.reply_bytes.get() < REPLY_BYTES
+        let most = match self.roomless.get() {
+            0 => REPLY_BYTES,
+            _ => REPLY_BYTES_FOR_SURE,
+        };
+        self.reply_bytes.get() < most
     }
 
     /// Counts a reply of so many bytes; `room` is what was reserved for it already.

@@ -20,12 +20,15 @@ use super::{
     state::Subscription,
 };
 use crate::{
+    connections,
     metrics::{Family, Up, outcome_index},
     observer::{Event, Stage},
 };
 
 /// How long a lane keeps its connection without work.
 const KEEP_IDLE: Duration = Duration::from_secs(30);
+/// As [`KEEP_IDLE`], for a subscription's only one while others wait for connections.
+const KEEP_SCARCE: Duration = Duration::from_secs(5);
 /// What is read of an answer that is no reply, before the connection is dropped instead.
 const DRAINED: usize = 64 * 1024;
 /// What is kept of it, for a dead letter.
@@ -61,9 +64,14 @@ impl Drop for Lane {
 }
 
 /// Makes attempts until there is nothing to do for a while, or fewer lanes are wanted.
-pub(super) async fn run(subscription: Rc<Subscription>, stage: Stage, number: usize) {
+pub(super) async fn run(
+    subscription: Rc<Subscription>,
+    stage: Stage,
+    number: usize,
+    counted: connections::Lane,
+) {
     let _up = Up::new(&subscription.counts, Family::Lanes, 0);
-    let _counted = subscription.connections.lane(&subscription.share);
+    let _counted = counted;
     let mut lane = Lane {
         subscription,
         stage,
@@ -80,7 +88,8 @@ pub(super) async fn run(subscription: Rc<Subscription>, stage: Stage, number: us
 impl Lane {
     /// The next job; nothing when the lane is to end.
     async fn next(&mut self) -> Option<Job> {
-        let until = Instant::now() + KEEP_IDLE;
+        let since = Instant::now();
+        let until = since + KEEP_IDLE;
         let subscription = Rc::clone(&self.subscription);
         let outlet = subscription.outlet(self.stage);
         let job = poll_fn(|cx| {
@@ -95,8 +104,10 @@ impl Lane {
                 .link
                 .as_mut()
                 .is_none_or(|link| link.poll_closed(cx).is_ready());
-            // Without a connection there is nothing to keep; what others wait for neither.
-            let closed = closed || subscription.connections.are_scarce();
+            // Without a connection there is nothing to keep. What others wait for is kept for a moment only,
+            // and one of several not at all.
+            let idle = || outlet.has_lanes_beside() || since.elapsed() >= KEEP_SCARCE;
+            let closed = closed || (subscription.connections.are_scarce() && idle());
             if closed || self.alarm.poll(until, cx).is_ready() {
                 return Poll::Ready(None);
             }

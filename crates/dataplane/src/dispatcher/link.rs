@@ -24,7 +24,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use self::{h1::H1, h2::H2};
 use crate::connect::{Network, Wish};
@@ -76,6 +76,9 @@ pub(super) struct Wanted<'a> {
 const FREE: usize = 64 * 1024;
 /// How often it is looked whether there is room.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(20);
+/// How long; then the answer is read without. The subscriber did its part, and is not to be asked again
+/// because others fill the memory.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
 
 /// A whole answer, or its beginning.
 #[derive(Debug)]
@@ -204,9 +207,11 @@ impl Link {
                 Ok(response) => (Some(response), false),
                 Err(unanswered) => {
                     http.close();
+                    // One that is repeated tells of nothing.
+                    let stale = unanswered.unprocessed;
                     return Err(Broken {
-                        stale: unanswered.unprocessed,
-                        told: http.tell_end(),
+                        stale,
+                        told: !stale && http.tell_end(),
                     });
                 }
             },
@@ -267,12 +272,8 @@ impl Link {
             let kept = first.len().max(rest.len());
             seen += data.len();
             let data = data.slice(..data.len().min(wanted.keep.saturating_sub(kept)));
-            if let Some(room) = room
-                && kept + data.len() > FREE
-            {
-                while !room.grow(data.len()) {
-                    sleep(LOOK_FOR_ROOM).await;
-                }
+            if kept + data.len() > FREE {
+                make_room(room, data.len()).await;
             }
             if kept == 0 {
                 first = data;
@@ -311,6 +312,21 @@ impl Link {
     /// Bytes that came over it so far, for [`Link::give_up`].
     pub(super) fn received(&self) -> u64 {
         self.read()
+    }
+}
+
+/// Waits for room; gives up what there is when none comes.
+async fn make_room(room: &mut Option<Reservation>, bytes: usize) {
+    let until = Instant::now() + ROOM_WITHIN;
+    while let Some(held) = room {
+        if held.grow(bytes) {
+            return;
+        }
+        if Instant::now() >= until {
+            *room = None;
+            return;
+        }
+        sleep(LOOK_FOR_ROOM).await;
     }
 }
 

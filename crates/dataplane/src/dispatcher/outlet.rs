@@ -76,17 +76,23 @@ impl Outlet {
     /// A message is not risked to find out whether a subscriber is back. Where each has but one
     /// attempt left (`retry: 0`), one has to be, or the subscription would stand still for ever.
     pub(super) fn pop_for_probe(&self, retry: u32) -> Option<Job> {
-        let mut due = self.due.borrow_mut();
+        let place = self.probe(retry)?;
+        self.due.borrow_mut().remove(place)
+    }
+
+    /// Where [`Outlet::pop_for_probe`] finds one.
+    pub(super) fn probe(&self, retry: u32) -> Option<usize> {
+        let due = self.due.borrow();
         let spare = due.iter().position(|job| job.attempts < retry);
         let later = || {
             let later = self.later.borrow();
             later.iter().any(|later| later.0.job.attempts < retry)
         };
-        if spare.is_none() && later() {
-            // It comes soon.
-            return None;
+        if spare.is_some() || due.is_empty() || later() {
+            // If it is one of those that come later, they are looked at when they do.
+            return spare;
         }
-        due.remove(spare.unwrap_or(0))
+        Some(0)
     }
 
     /// Lanes that are up and not idle.

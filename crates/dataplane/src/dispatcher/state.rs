@@ -309,7 +309,9 @@ impl Subscription {
             return;
         }
         if let Some(number) = outlet.new_lane(self.lane_bound()) {
-            let lane = lane::run(Rc::clone(self), stage, number);
+            // Counted from here on, not from when it first runs: others ask before that.
+            let counted = self.connections.lane(&self.share);
+            let lane = lane::run(Rc::clone(self), stage, number, counted);
             self.lanes.borrow_mut().spawn_local(lane);
         }
     }

@@ -10,7 +10,7 @@ use busway_core::{
     serving::DataPlane as _,
 };
 
-use crate::harness::{Answer, Pipes, pass, run_as};
+use crate::harness::{Answer, Pipes, pass, policy, run_as};
 
 /// A quick policy: attempts a tenth of a second apart, very many of them.
 fn quick() -> DeliveryPolicy {
@@ -87,6 +87,33 @@ async fn a_breaker_does_not_probe_with_a_last_attempt_while_another_message_has_
         pass(600).await;
         // Held for ten minutes: probes took from first and second attempts only.
         assert_eq!(run.count("busway_dispatcher_settled", &["Dropped"]), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_message_to_probe_with_still_waits_nothing_runs() {
+    let pipes = || Pipes::answering(|_| Answer::Status(500, None));
+    let policy = DeliveryPolicy {
+        retry: 2,
+        ..policy(BackoffPolicy::Linear, 10_000, 10_000)
+    };
+    run_as(with(policy), pipes, |run| async move {
+        // Their second attempts open the breaker, and the third would be their last.
+        for message in 0..5 {
+            run.put(&message.to_string());
+        }
+        pass(15).await;
+        assert_eq!(run.pipes.attempts().len(), 10);
+        // The probe takes the new one, which then waits for ten seconds. The five are due before that:
+        // a loop that finds nothing to probe with would keep this clock from going on.
+        run.put("spare");
+        pass(9).await;
+        assert_eq!(run.pipes.attempts().len(), 11);
+        pass(2).await;
+        assert_eq!(run.pipes.attempts().len(), 12);
+        pass(600).await;
+        assert_eq!(run.count("busway_dispatcher_settled", &["Dropped"]), 6);
     })
     .await;
 }

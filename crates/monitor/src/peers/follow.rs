@@ -170,7 +170,11 @@ impl Replicas for FollowedPeers {
     fn addresses(&self) -> Vec<IpAddr> {
         let known = self.shared.known();
         let replicas = known.iter().flat_map(|known| known.keys());
-        let mut all: Vec<_> = replicas.filter_map(|url| address(url)).collect();
+        // Peers on one machine have no address of their own.
+        let mut all: Vec<_> = replicas
+            .filter_map(|url| address(url))
+            .filter(|ip| !ip.is_loopback())
+            .collect();
         all.sort_unstable();
         all
     }

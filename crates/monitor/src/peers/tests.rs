@@ -198,8 +198,8 @@ async fn a_replica_that_goes_away_does_not_count_and_counts_again_when_it_is_bac
     assert_eq!(peers.ready(), None, "nobody was asked yet");
     without(&peers, "a", 1, 1).await;
     until_ready(&peers, 2).await;
-    let local = std::net::IpAddr::from([127, 0, 0, 1]);
-    assert_eq!(peers.addresses(), [local, local]);
+    // On one machine they have no address of their own.
+    assert!(peers.addresses().is_empty());
     two.now.lock().unwrap().ready = false;
     without(&peers, "a", 1, 0).await;
     assert_eq!(peers.ready(), Some(1));
