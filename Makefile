@@ -30,9 +30,17 @@ tools: ## build the pinned tools that tests and checks run, once, into a cache o
 
 .PHONY: test
 test: ## every test that needs no root; the last line is the sum
-	hack/tools.sh etcd kubernetes kubernetes-1.33 helm
+	hack/tools.sh etcd kubernetes kubernetes-1.33 helm cesql-tck
 	hack/sum-tests.sh "cargo test --workspace --no-fail-fast" \
 		$(if $(SIMS),"RUSTFLAGS='$(SIM_RUSTFLAGS)' CARGO_TARGET_DIR='$(SIM_TARGET)' cargo test $(SIMS) --no-fail-fast --test sim")
+
+.PHONY: soak
+soak: ## simulate fresh random seeds: SECONDS_=600 for so long, SEEDS=n for so many; the last line is the sum
+	hack/soak.sh
+
+.PHONY: plants
+plants: ## plant ten bugs into the data plane, one at a time: the simulation has to find each
+	hack/plants.sh
 
 .PHONY: check
 check: ## format, lints, licenses and sources of dependencies, generated files; helm lint, and every manifest to a real API server
@@ -55,6 +63,10 @@ bench: ## the bare loop and Busway side by side, then 10,000 Subscriptions; ARGS
 	hack/tools.sh etcd kubernetes
 	cargo build --release -p busway -p busway-benches
 	$(or $(CARGO_TARGET_DIR),target)/release/busway-benches all $(if $(WRITE),--write docs/benchmarks.md) $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## look for inputs that break what reads them; SECONDS_EACH=60 per target, TARGETS="cesql events", KEEP=1 keeps what reaches more
+	hack/fuzz.sh $(TARGETS)
 
 .PHONY: cluster
 cluster: ## a real Kubernetes of one node on this machine, without a container engine (root); hack/cluster.sh run kubectl …

@@ -22,6 +22,7 @@ binaries() {
     coredns) echo coredns ;;
     helm) echo helm ;;
     cargo-deny) echo cargo-deny ;;
+    cesql-tck) echo cesql-tck ;;
     *) fail "unknown tool '$1'; hack/tools.versions has: $(names)" ;;
   esac
 }
@@ -88,6 +89,15 @@ build_cargo-deny() {
     CARGO_TARGET_DIR=$WORK/target cargo install --locked --quiet --version "$1" --root "$WORK" cargo-deny
 }
 
+# Not a binary but a folder: the cases of the conformance kit for CloudEvents SQL, one YAML file a topic.
+build_cesql-tck() {
+  local kit
+  go_module cesql-tck
+  kit=$(go mod download -json "github.com/cloudevents/sdk-go/sql/v2@$1" | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",$/\1/p')/test/tck
+  mkdir "$WORK/bin/cesql-tck"
+  install -m 644 "$kit"/*.yaml "$WORK/bin/cesql-tck/"
+}
+
 # ---- how a Go tool is built: in a module of its own, so that dependencies of two tools never meet ------------------
 
 go_module() {
@@ -116,7 +126,7 @@ missing() { local binary; for binary in $(binaries "$1"); do here "$binary" || e
 take_over() {
   local pin=$1 binary=$2 other
   for other in "$ROOT"/*/; do
-    [ -x "$other$binary" ] && grep -qxF "$pin" "$other/.pins" 2>/dev/null && ln -f "$other$binary" "$DIR/$binary" && return
+    [ -x "$other$binary" ] && grep -qxF "$pin" "$other/.pins" 2>/dev/null && cp -alT "$other$binary" "$DIR/$binary" && return
   done
   return 0
 }

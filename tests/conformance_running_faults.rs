@@ -234,7 +234,7 @@ found! {
         SettlesNothing by serving::a_later_subscription_sees_nothing_from_before, "the later subscription got";
     a_promise_that_is_not_kept_over_kill_9_is_found:
         OnlySaysThatItIsDurable
-        by restarting::what_was_unsettled_at_kill_9_is_delivered_and_its_attempts_count_on, "25 requests have reached";
+        by restarting::what_was_unsettled_at_kill_9_is_delivered_and_its_attempts_count_on, "9 requests have reached";
     another_port_is_found:
         ListensElsewhere by serving::the_environment_says_which_bus_is_served, "refused";
     another_bus_is_found:

@@ -12,8 +12,11 @@ use std::{
 use busway_testkit::{
     binary::Binary,
     client::{self, Answer},
+    subscriber::{self, Subscriber},
     wait,
+    zoo::Authority,
 };
+use serde_json::Value;
 use tempfile::TempDir;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -70,9 +73,14 @@ impl Folder {
     }
 }
 
-async fn objects(dev: &Binary) -> serde_json::Value {
+async fn objects(dev: &Binary) -> Value {
+    shown(dev, "/objects").await
+}
+
+/// What the debug port shows.
+async fn shown(dev: &Binary, path: &str) -> Value {
     let debug = dev.address("debug", DEADLINE).await.unwrap();
-    serde_json::from_str(&client::get(debug, "/objects").await.unwrap().text()).unwrap()
+    serde_json::from_str(&client::get(debug, path).await.unwrap().text()).unwrap()
 }
 
 /// Waits until an object's Ready is this status and reason.
@@ -241,6 +249,30 @@ async fn objects_that_no_bus_owns_say_so_and_recover() {
 }
 
 #[tokio::test]
+async fn authorities_of_a_bus_are_a_config_map_of_the_folder_and_their_mistakes_are_told() {
+    let folder = Folder::empty();
+    folder.write(
+        "bus.yaml",
+        "apiVersion: channels.busway.dev/v1alpha1\nkind: ClusterBus\nmetadata: {name: b}\n\
+         spec: {memory: {}, egress: {caBundle: {configMap: cas}}}\n",
+    );
+    let map = |pem: &str| {
+        let lines: String = pem.lines().map(|line| format!("    {line}\n")).collect();
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: cas}}\ndata:\n  ca.crt: |\n{lines}"
+        )
+    };
+    let dev = folder.serve(&["--quiet"]);
+    let why = ready(&dev, "ClusterBus", "b", "False", "CaBundleInvalid").await;
+    assert!(why.contains("ConfigMap cas"), "{why}");
+    folder.write("cas.yaml", &map(&Authority::new().unwrap().pem()));
+    ready(&dev, "ClusterBus", "b", "True", "AllGood").await;
+    folder.write("cas.yaml", &map("no certificate"));
+    let why = ready(&dev, "ClusterBus", "b", "False", "CaBundleInvalid").await;
+    assert!(why.contains("key ca.crt"), "{why}");
+}
+
+#[tokio::test]
 async fn a_third_partys_bus_is_not_in_dev_and_an_unmapped_name_is_not_resolved() {
     let folder = Folder::quickstart();
     folder.write("third.yaml", "apiVersion: channels.busway.dev/v1alpha1\nkind: Bus\nmetadata: {name: theirs}\nspec: {dispatcher: {name: d, image: example.com/d:1}}\n");
@@ -279,4 +311,108 @@ async fn a_wrong_option_says_the_way_out() {
         let output = dev.output().join("\n");
         assert!(output.contains(part), "{output}");
     }
+}
+
+#[tokio::test]
+async fn what_a_subscription_is_doing_is_told_while_its_subscriber_is_down() {
+    let folder = Folder::quickstart();
+    let down = Subscriber::answering(|_, _| subscriber::Answer::status(503))
+        .await
+        .unwrap();
+    folder.write(
+        "down.yaml",
+        &format!(
+            "apiVersion: channels.busway.dev/v1alpha1\nkind: Channel\nmetadata: {{name: quiet}}\nspec: {{clusterBus: memory}}\n---\n\
+             apiVersion: channels.busway.dev/v1alpha1\nkind: Subscription\nmetadata: {{name: down}}\n\
+             spec: {{channel: quiet, subscriber: '{}', delivery: {{retry: 1000, backoffDelay: 50ms, backoffMax: 50ms}}}}\n",
+            down.url()
+        ),
+    );
+    let dev = folder.serve(&[]);
+    ready(&dev, "Subscription", "down", "True", "AllGood").await;
+    ready(&dev, "Subscription", "works", "True", "AllGood").await;
+    let path = "/subscriptions/default/down";
+    let idle = shown(&dev, path).await;
+    assert_eq!(idle["doing"]["breaker"]["state"], "Closed", "{idle:#}");
+    assert_eq!(idle["doing"]["limit"], 64, "{idle:#}");
+    assert_eq!(idle["counts"], serde_json::json!({}), "{idle:#}");
+    for _ in 0..6 {
+        assert_eq!(post(&dev, "/default/quiet").await.status, 202);
+    }
+    let open = wait::until("the breaker is open", DEADLINE, || async {
+        let now = shown(&dev, path).await;
+        if now["doing"]["breaker"]["state"] == "Open" {
+            Ok(now)
+        } else {
+            Err(format!("{now:#}"))
+        }
+    })
+    .await
+    .unwrap();
+    let doing = &open["doing"];
+    assert!(
+        doing["breaker"]["forSeconds"].as_f64().unwrap() <= 60.0,
+        "{open:#}"
+    );
+    assert_eq!(doing["lastError"]["status"], 503, "{open:#}");
+    assert_eq!(doing["lastError"]["stage"], "subscriber", "{open:#}");
+    assert!(doing["next"]["attempt"].as_u64().unwrap() > 1, "{open:#}");
+    assert_eq!(doing["unsettled"], 6, "{open:#}");
+    assert_eq!(open["backlog"]["count"], 6, "{open:#}");
+    let attempts = &open["counts"]["attempts"][0];
+    assert_eq!(attempts["outcome"], "5xx", "{open:#}");
+    assert!(attempts["count"].as_u64().unwrap() >= 10, "{open:#}");
+    let admin = dev.address("admin", DEADLINE).await.unwrap();
+    let metrics = client::get(admin, "/metrics").await.unwrap().text();
+    let breaker = r#"busway_subscription_breaker{bus="memory",subscription_namespace="default",subscription="down"} "#;
+    let level = metrics.lines().find_map(|line| line.strip_prefix(breaker));
+    assert!(level.is_some_and(|level| level != "0"), "{level:?}");
+    assert!(metrics.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn subscriptions_are_listed_a_page_at_a_time_and_an_unknown_one_is_told_what_is_there() {
+    let folder = Folder::quickstart();
+    let dev = folder.serve(&[]);
+    for name in ["works", "recovers", "fails"] {
+        ready(&dev, "Subscription", name, "True", "AllGood").await;
+    }
+    let names = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap().iter();
+        items
+            .map(|item| item["subscription"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let first = shown(&dev, "/subscriptions?limit=2").await;
+    assert_eq!(
+        names(&first),
+        ["default/fails", "default/recovers"],
+        "{first:#}"
+    );
+    assert_eq!(first["total"], 3, "{first:#}");
+    assert!(
+        first["items"][0]["doing"]["breaker"].is_object(),
+        "{first:#}"
+    );
+    let next = first["continue"].as_str().unwrap();
+    let last = shown(&dev, &format!("/subscriptions?limit=2&continue={next}")).await;
+    assert_eq!(names(&last), ["default/works"], "{last:#}");
+    assert_eq!(last["continue"], Value::Null, "{last:#}");
+    let debug = dev.address("debug", DEADLINE).await.unwrap();
+    let unknown = client::get(debug, "/subscriptions/default/nobody")
+        .await
+        .unwrap();
+    assert_eq!(unknown.status, 404);
+    assert_eq!(unknown.header("content-type"), "application/problem+json");
+    let problem: Value = serde_json::from_str(&unknown.text()).unwrap();
+    assert_eq!(problem["type"], "urn:busway:problem:unknown-subscription");
+    let loaded = &problem["loaded"];
+    assert_eq!(loaded["buses"][0]["bus"], "memory", "{problem:#}");
+    assert_eq!(loaded["buses"][0]["subscriptions"], 3, "{problem:#}");
+    let beside = ["default/fails", "default/recovers", "default/works"];
+    assert_eq!(
+        loaded["inThisNamespace"],
+        serde_json::json!(beside),
+        "{problem:#}"
+    );
 }

@@ -232,7 +232,7 @@ fn violations(root: &Path) -> Vec<String> {
     found
 }
 
-/// Tests, benches and build scripts stand outside the layers.
+/// Tests, benches, fuzz targets and build scripts stand outside the layers.
 fn is_layered(name: &str) -> bool {
     let inner = name.starts_with("src/") || name.contains("/src/");
     inner
@@ -372,7 +372,7 @@ fn edge_violations(packages: &serde_json::Value) -> Vec<String> {
 
 fn rust_files(root: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    let mut folders: Vec<PathBuf> = ["src", "crates", "examples", "tests", "benches"]
+    let mut folders: Vec<PathBuf> = ["src", "crates", "examples", "tests", "benches", "fuzz"]
         .map(|name| root.join(name))
         .into();
     while let Some(folder) = folders.pop() {

@@ -10,7 +10,7 @@ use crate::{
     run::{Bench, Sample},
     sink_process::Sinks,
     stats::Spread,
-    systems::System,
+    systems::{Subscribers, System, WhenFull},
     table::Table,
 };
 
@@ -101,7 +101,14 @@ pub(crate) async fn measure(args: &DataArgs) -> Result<Table> {
     for ports in [sinks.ports(), &[]] {
         let busway = match args.bare_only {
             true => None,
-            false => Some(System::busway(ports, threads, folder.path()).await?),
+            false => {
+                let subscribers = Subscribers {
+                    name: &ports.len().to_string(),
+                    ports,
+                    when_full: WhenFull::Reject,
+                };
+                Some(System::busway(subscribers, threads, folder.path()).await?)
+            }
         };
         let bare = System::bare(ports, threads, lose_every, folder.path()).await?;
         systems.push(Pair { bare, busway });

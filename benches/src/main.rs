@@ -18,6 +18,7 @@ mod systems;
 mod check;
 mod control;
 mod data;
+mod isolation;
 mod run;
 
 mod machine;
@@ -33,7 +34,10 @@ use tokio::{
     task::LocalSet,
 };
 
-use crate::{bare::Bare, control::ControlArgs, data::DataArgs, load::Load, table::Table};
+use crate::{
+    bare::Bare, control::ControlArgs, data::DataArgs, isolation::IsolationArgs, load::Load,
+    table::Table,
+};
 
 #[derive(Debug, Parser)]
 #[command(about = "Busway beside a bare loop, in one run")]
@@ -44,10 +48,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The data plane, then the control plane.
+    /// The data plane, isolation, then the control plane.
     All {
         #[command(flatten)]
         data: DataArgs,
+        #[command(flatten)]
+        isolation: IsolationArgs,
         #[command(flatten)]
         control: ControlArgs,
         #[command(flatten)]
@@ -57,6 +63,13 @@ enum Command {
     Data {
         #[command(flatten)]
         data: DataArgs,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Ninety-nine good subscribers beside two bad ones.
+    Isolation {
+        #[command(flatten)]
+        isolation: IsolationArgs,
         #[command(flatten)]
         output: Output,
     },
@@ -112,13 +125,16 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::All {
             data,
+            isolation,
             control,
             output,
         } => {
             measure_data(data, &output)?;
+            measure_isolation(isolation, &output)?;
             measure_control(control, &output)
         }
         Command::Data { data, output } => measure_data(data, &output),
+        Command::Isolation { isolation, output } => measure_isolation(isolation, &output),
         Command::Control { control, output } => measure_control(control, &output),
         Command::Load(load) => on_one_thread(async {
             println!("{}", serde_json::to_string(&load.send().await?)?);
@@ -144,6 +160,15 @@ fn measure_data(mut args: DataArgs, output: &Output) -> Result<()> {
     let taken = machine::taken();
     let table = on_one_thread(data::measure(&args)).context("data plane")?;
     output.show("data", "Data plane", table, taken)
+}
+
+fn measure_isolation(mut args: IsolationArgs, output: &Output) -> Result<()> {
+    if output.quick {
+        (args.isolation_rounds, args.isolation_seconds) = (1, 1);
+    }
+    let taken = machine::taken();
+    let table = on_one_thread(isolation::measure(&args)).context("isolation")?;
+    output.show("isolation", "Isolation", table, taken)
 }
 
 fn measure_control(mut args: ControlArgs, output: &Output) -> Result<()> {

@@ -42,11 +42,16 @@ impl System {
         Self::listening(Process::of_ours(&name, &args, folder)?, "/").await
     }
 
-    /// `busway dev` with one channel on a memory bus and a subscription for each of `sinks`.
-    pub(crate) async fn busway(sinks: &[u16], threads: usize, folder: &Path) -> Result<Self> {
-        let manifests = folder.join(format!("manifests-{}", sinks.len()));
+    /// `busway dev` with one channel on a memory bus and a subscription for each of `subscribers`.
+    pub(crate) async fn busway(
+        subscribers: Subscribers<'_>,
+        threads: usize,
+        folder: &Path,
+    ) -> Result<Self> {
+        let name = format!("busway-{}", subscribers.name);
+        let manifests = folder.join(format!("{name}-manifests"));
         fs::create_dir_all(&manifests)?;
-        fs::write(manifests.join("bench.yaml"), manifest(sinks))?;
+        fs::write(manifests.join("bench.yaml"), manifest(&subscribers))?;
         let mut command = Command::new(busway_binary()?);
         command.arg("dev").arg(&manifests).args([
             "--quiet",
@@ -57,8 +62,7 @@ impl System {
         command.arg(format!("--shards={threads}"));
         command
             .arg("--state")
-            .arg(folder.join(format!("state-{}", sinks.len())));
-        let name = format!("busway-{}", sinks.len());
+            .arg(folder.join(format!("{name}-state")));
         let process = Process::start(&name, &mut command, folder)?;
         Self::listening(process, "/default/bench").await
     }
@@ -94,21 +98,43 @@ pub(crate) fn busway_binary() -> Result<PathBuf> {
     Ok(busway)
 }
 
-/// `reject`: a full queue must be heard by the generator, not cost messages.
-fn manifest(sinks: &[u16]) -> String {
-    let mut text = "\
+/// Who subscribes to the one channel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subscribers<'a> {
+    /// Tells this system from others of the same run.
+    pub(crate) name: &'a str,
+    pub(crate) ports: &'a [u16],
+    pub(crate) when_full: WhenFull,
+}
+
+/// What the memory bus does when a subscription's queue is full.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WhenFull {
+    /// A full queue is heard by the generator, and costs no message.
+    Reject,
+    /// As built in.
+    DropOldest,
+}
+
+fn manifest(subscribers: &Subscribers<'_>) -> String {
+    let when_full = match subscribers.when_full {
+        WhenFull::Reject => "reject",
+        WhenFull::DropOldest => "dropOldest",
+    };
+    let mut text = format!(
+        "\
 apiVersion: channels.busway.dev/v1alpha1
 kind: Bus
-metadata: {name: memory}
-spec: {memory: {whenFull: reject}}
+metadata: {{name: memory}}
+spec: {{memory: {{whenFull: {when_full}}}}}
 ---
 apiVersion: channels.busway.dev/v1alpha1
 kind: Channel
-metadata: {name: bench}
-spec: {bus: memory}
+metadata: {{name: bench}}
+spec: {{bus: memory}}
 "
-    .to_owned();
-    for (number, port) in sinks.iter().enumerate() {
+    );
+    for (number, port) in subscribers.ports.iter().enumerate() {
         text.push_str(&format!(
             "\
 ---

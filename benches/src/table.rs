@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn the_page_in_the_repository_has_all_marks() {
         let page = include_str!("../../docs/benchmarks.md");
-        for name in ["data", "control"] {
+        for name in ["data", "isolation", "control"] {
             assert!(replace(page, name, "x").is_some(), "{name}");
         }
     }

@@ -81,6 +81,7 @@ async fn serve(args: &DevArgs, config: &DevConfig) -> anyhow::Result<()> {
         cluster_domain: args.cluster_domain.clone(),
         lame_duck: Duration::ZERO,
         budget: budget.clone(),
+        ..Settings::default()
     };
     let shards = NonZeroUsize::new(usize::from(args.shards)).unwrap_or(NonZeroUsize::MIN);
     let data_plane = DataPlane::start(args.listen, shards, settings, world).with_context(|| {

@@ -1,6 +1,6 @@
 //! `busway operator`: what the process needs around it.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use busway_buskit::{
@@ -112,8 +112,8 @@ impl Introspect for Process {
         }
     }
 
-    fn metrics(&self) -> String {
-        self.metrics.text()
+    fn metrics(&self, to: &mut dyn fmt::Write) -> fmt::Result {
+        to.write_str(&self.metrics.text())
     }
 
     fn loaded(&self, _since: u64) -> LoadedPage {
@@ -122,9 +122,5 @@ impl Introspect for Process {
 
     fn objects(&self) -> Value {
         Value::Null
-    }
-
-    fn subscription(&self, _namespace: &str, _name: &str) -> Option<Value> {
-        None
     }
 }

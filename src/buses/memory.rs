@@ -6,6 +6,7 @@
 mod config;
 mod consume;
 mod error;
+mod handout;
 mod provision;
 mod publish;
 mod queue;
@@ -25,6 +26,7 @@ use busway_core::{
 };
 use busway_message::Message;
 
+use handout::Handout;
 use provision::Topology;
 use queue::Queue;
 use stats::Counters;
@@ -35,6 +37,7 @@ pub struct MemoryBus {
     /// Hooks write it, publishers and consumers read it; never held across an await.
     topology: RwLock<Topology>,
     budget: MemoryBudget,
+    handout: Handout,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
 }
@@ -56,6 +59,7 @@ impl MemoryBus {
     pub fn new(budget: MemoryBudget, clock: Arc<dyn Clock>) -> Self {
         Self {
             topology: RwLock::default(),
+            handout: Handout::new(budget.clone()),
             budget,
             counters: Arc::default(),
             clock,
@@ -136,7 +140,12 @@ impl Bus for MemoryBus {
         credit: Credit,
     ) -> Result<Deliveries, BusError> {
         let queue = self.queue(subscription)?;
-        Ok(consume::deliveries(queue, credit, Arc::clone(&self.clock)))
+        Ok(consume::deliveries(
+            queue,
+            credit,
+            self.handout.clone(),
+            Arc::clone(&self.clock),
+        ))
     }
 
     async fn backlog(&self, subscription: &SubscriptionRef) -> Result<Option<Backlog>, BusError> {

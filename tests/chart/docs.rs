@@ -11,6 +11,7 @@ const PAGES: &[&str] = &[
     "docs/uninstall.md",
     "docs/security.md",
     "docs/troubleshooting.md",
+    "docs/watching.md",
     "docs/chart-values.md",
     "README.md",
 ];

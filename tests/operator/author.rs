@@ -5,24 +5,35 @@ use std::collections::BTreeSet;
 
 use anyhow::ensure;
 use busway_testkit::{
-    control::{Kubectl, Namespace},
+    control::{ControlPlane, Kubectl, Namespace},
     wait,
 };
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::support::{DEADLINE, bus, get, looked_after, operator, says, shared, until};
+
+/// The roles of our chart, once: two that apply them at the same time would meet.
+async fn with_roles(control: &ControlPlane) {
+    static APPLIED: OnceCell<()> = OnceCell::const_new();
+    APPLIED
+        .get_or_init(|| async {
+            let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+            let manifests = std::fs::read_to_string(root.join("deploy/busway.yaml")).unwrap();
+            let manifests: Vec<Value> = serde_saphyr::from_multiple(&manifests).unwrap();
+            let roles = manifests
+                .iter()
+                .filter(|manifest| manifest["kind"] == "ClusterRole");
+            let roles: Vec<_> = roles.map(Value::to_string).collect();
+            control.apply_yaml(&roles.join("\n---\n")).await.unwrap();
+        })
+        .await;
+}
 
 /// A namespace where `author` has `edit`, with what our chart adds to it.
 async fn with_author(namespace: &Namespace) -> Kubectl {
     let control = shared().await;
-    let manifests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/busway.yaml");
-    let manifests = std::fs::read_to_string(manifests).unwrap();
-    let manifests: Vec<Value> = serde_saphyr::from_multiple(&manifests).unwrap();
-    let roles = manifests
-        .iter()
-        .filter(|manifest| manifest["kind"] == "ClusterRole");
-    let roles: Vec<_> = roles.map(Value::to_string).collect();
-    control.apply_yaml(&roles.join("\n---\n")).await.unwrap();
+    with_roles(control).await;
     let account = format!("--serviceaccount={namespace}:author");
     for make in [
         &["create", "serviceaccount", "author"][..],

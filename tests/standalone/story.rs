@@ -74,6 +74,26 @@ async fn a_post_to_a_channel_reaches_its_subscribers_through_a_real_api_server()
         .await
         .unwrap();
     let debug = serving.address("debug", DEADLINE).await.unwrap();
+    let served = format!("/subscriptions/{}/second", namespace.name());
+    wait::until(
+        "the debug port tells what was settled",
+        DEADLINE,
+        || async {
+            let now = client::get(debug, &served)
+                .await
+                .map_err(|e| e.to_string())?;
+            let now: serde_json::Value =
+                serde_json::from_str(&now.text()).map_err(|e| e.to_string())?;
+            let settled = &now["counts"]["settled"][0];
+            if settled["how"] == "Delivered" && now["doing"]["breaker"]["state"] == "Closed" {
+                Ok(())
+            } else {
+                Err(format!("{now:#}"))
+            }
+        },
+    )
+    .await
+    .unwrap();
     let served = format!("/subscriptions/{}/first", namespace.name());
     wait::until(
         "the deleted subscription is not served",
@@ -177,20 +197,14 @@ async fn deletes_clean_up_in_every_order() {
 async fn a_field_whose_behaviour_is_not_there_yet_is_refused_in_the_status() {
     let control = shared().await;
     let namespace = control.namespace("notyet").await.unwrap();
-    let (_sink, at) = sink(&[]).await;
     let _serving = dispatcher(control, "notyet", &[]);
     namespace.apply_yaml(&cluster_bus("notyet")).await.unwrap();
     namespace.apply_yaml(&channel("c", "notyet")).await.unwrap();
-    let filtered = format!(
-        "{}\n",
-        subscription("s", "c", at)
-            .trim_end()
-            .replace("spec: {", "spec: {filters: [{exact: {type: a}}], ")
-    );
-    namespace.apply_yaml(&filtered).await.unwrap();
-    let why = ready(&namespace, "subscription/s", "False").await;
+    let later = channel("later", "notyet").replace("spec: {", "spec: {allowedSenders: [anybody], ");
+    namespace.apply_yaml(&later).await.unwrap();
+    let why = ready(&namespace, "channel/later", "False").await;
     assert!(
-        why.starts_with("NotYetSupported") && why.contains("filters"),
+        why.starts_with("NotYetSupported") && why.contains("allowedSenders"),
         "{why}"
     );
 }

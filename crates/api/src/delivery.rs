@@ -76,7 +76,8 @@ pub struct Delivery {
     /// the subscription until its spec changes. Default dead-letter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_gone: Option<OnGone>,
-    /// Whether a 307 or 308 is followed: `Never`, or within the `SameHost`. Default Never.
+    /// Whether a 307 or 308 is followed: `Never`, or within the `SameHost`. What is followed is part of its attempt:
+    /// it counts neither as another attempt nor for `rate`. Default Never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirects: Option<Redirects>,
     /// `Auto`: HTTP/1.1, or HTTP/2 where https negotiates it; `H2C`: HTTP/2 without TLS. Default Auto.

@@ -186,9 +186,5 @@ fn state(support: Support) -> String {
         Support::Working => "working".to_owned(),
         Support::Operator => "operator".to_owned(),
         Support::Refused(why) => format!("refused: {why}"),
-        Support::Only(values, why) => {
-            format!("only `{}`; others refused: {why}", values.join("`, `"))
-        }
-        Support::OnlyNumbers(why) => format!("numbers; others refused: {why}"),
     }
 }

@@ -114,6 +114,7 @@ reasons! {
     AddressLoop on [Resolved]: "replyTo or deadLetterSink is the subscription's own channel.", "Use another channel.";
 
     // Hooks.
+    CaBundleInvalid on [Synced]: "The certificate authorities of `egress.caBundle` cannot all be used. What was trusted before goes on.", "Put certificates in PEM form into the ConfigMap that the message names, in the namespace of the bus's pods.";
     SyncFailed on [Synced]: "The bus does not work with its settings.", "See the message; it is tried again.";
     ProvisionFailed on [Provisioned]: "What backs the channel could not be made.", "See the message; it is tried again.";
     UnprovisionFailed on [Provisioned]: "What backs the channel could not be removed.", "See the message; it is tried again, and the channel stays until then.";

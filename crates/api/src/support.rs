@@ -18,10 +18,6 @@ pub enum Support {
     Operator,
     /// It does not work yet, for this reason.
     Refused(&'static str),
-    /// Only these values work, for this reason.
-    Only(&'static [&'static str], &'static str),
-    /// Only numbers work, for this reason.
-    OnlyNumbers(&'static str),
 }
 
 /// One row: a field, `[]` for a list's items, and whether it works. It covers what is below it.
@@ -122,12 +118,13 @@ pub fn unsupported<S: Spec>(spec: &S) -> Vec<Unsupported> {
     // Our specs have string keys and finite numbers only, which JSON takes.
     let object = serde_json::to_value(spec).unwrap_or_default();
     let refused = S::KIND.fields().into_iter().filter_map(|field| {
+        let why = field.support.refuses()?;
         let mut values = Vec::new();
         let inner = field.path.trim_start_matches("spec.");
         collect(&object, inner, &mut values);
-        let why = values
-            .into_iter()
-            .find_map(|value| field.support.refuses(value))?;
+        if values.is_empty() {
+            return None;
+        }
         Some(Unsupported {
             path: field.path.to_owned(),
             why,
@@ -137,15 +134,10 @@ pub fn unsupported<S: Spec>(spec: &S) -> Vec<Unsupported> {
 }
 
 impl Support {
-    fn refuses(self, value: &Value) -> Option<&'static str> {
+    const fn refuses(self) -> Option<&'static str> {
         match self {
             Self::Working | Self::Operator => None,
             Self::Refused(why) => Some(why),
-            Self::Only(values, why) => {
-                let works = value.as_str().is_some_and(|value| values.contains(&value));
-                (!works).then_some(why)
-            }
-            Self::OnlyNumbers(why) => (!value.is_number()).then_some(why),
         }
     }
 }

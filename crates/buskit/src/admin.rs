@@ -1,7 +1,10 @@
 //! The admin and the debug port, each answered by a thread of its own: also while every worker is
 //! busy.
 
+mod scrape;
+
 use std::{
+    fmt,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread,
@@ -11,21 +14,28 @@ use axum::{
     Json, Router,
     extract::{Path, Query, State},
     http::{StatusCode, header},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::get,
 };
+use busway_dataplane::problem::TYPE_PREFIX;
 use busway_monitor::peers::LoadedPage;
+use futures::future::{BoxFuture, ready};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+
+use self::scrape::Scrapes;
 
 /// What the ports ask of a process.
 pub trait Introspect: Send + Sync + 'static {
     /// Whether it takes messages now; if not, why.
     fn ready(&self) -> Result<(), String>;
 
-    /// Every metric, in the OpenMetrics text format.
-    fn metrics(&self) -> String;
+    /// Writes every metric, in the OpenMetrics text format. Called on a thread that may wait.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn metrics(&self, to: &mut dyn fmt::Write) -> fmt::Result;
 
     /// What this replica serves, as far as it changed since.
     fn loaded(&self, since: u64) -> LoadedPage;
@@ -33,8 +43,45 @@ pub trait Introspect: Send + Sync + 'static {
     /// Our objects with their conditions, where this process keeps them.
     fn objects(&self) -> Value;
 
-    /// What a subscription is doing now; nothing when it is not known.
-    fn subscription(&self, namespace: &str, name: &str) -> Option<Value>;
+    /// What a subscription is doing now; as the error, what is served here where it is not.
+    fn subscription(&self, namespace: &str, name: &str) -> BoxFuture<'_, Result<Value, Value>> {
+        let _ = (namespace, name);
+        Box::pin(ready(Err(Value::Null)))
+    }
+
+    /// A page of the subscriptions that are served, by name.
+    fn subscriptions(&self, page: &Page) -> Value {
+        let _ = page;
+        json!({ "items": [] })
+    }
+}
+
+/// How many subscriptions a page has, unless asked for.
+const PAGE: usize = 100;
+/// How many it has at most.
+const LARGEST_PAGE: usize = 500;
+
+/// Which part of a list is asked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Page {
+    limit: Option<usize>,
+    /// What the page before said.
+    #[serde(rename = "continue")]
+    after: Option<String>,
+}
+
+impl Page {
+    /// How many there may be on it.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE)
+    }
+
+    /// It begins after this name.
+    #[must_use]
+    pub fn after(&self) -> Option<&str> {
+        self.after.as_deref()
+    }
 }
 
 /// Serves probes, metrics and `/replica/loaded` on a thread of its own, until the token is cancelled.
@@ -46,6 +93,8 @@ pub fn serve_admin(
     process: Arc<dyn Introspect>,
     shutdown: CancellationToken,
 ) -> std::io::Result<thread::JoinHandle<()>> {
+    let scrapes = Scrapes::default();
+    let metrics = async move |State(process): Process| -> Response { scrapes.answer(process) };
     let router = Router::new()
         .route("/livez", get(async || "ok"))
         .route("/readyz", get(readyz))
@@ -66,6 +115,7 @@ pub fn serve_debug(
 ) -> std::io::Result<thread::JoinHandle<()>> {
     let router = Router::new()
         .route("/objects", get(objects))
+        .route("/subscriptions", get(subscriptions))
         .route("/subscriptions/{namespace}/{name}", get(subscription))
         .with_state(process);
     serve("debug", listener, router, shutdown)
@@ -117,16 +167,6 @@ async fn readyz(State(process): Process) -> impl IntoResponse {
     }
 }
 
-async fn metrics(State(process): Process) -> impl IntoResponse {
-    (
-        [(
-            header::CONTENT_TYPE,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        )],
-        process.metrics(),
-    )
-}
-
 #[derive(Deserialize)]
 struct Since {
     #[serde(default)]
@@ -141,16 +181,26 @@ async fn objects(State(process): Process) -> Json<Value> {
     Json(process.objects())
 }
 
+async fn subscriptions(State(process): Process, Query(page): Query<Page>) -> Json<Value> {
+    Json(process.subscriptions(&page))
+}
+
 async fn subscription(
     State(process): Process,
     Path((namespace, name)): Path<(String, String)>,
-) -> impl IntoResponse {
-    match process.subscription(&namespace, &name) {
-        Some(value) => Json(value).into_response(),
-        None => (
-            StatusCode::NOT_FOUND,
-            format!("no subscription {namespace}/{name} is served here"),
-        )
-            .into_response(),
+) -> Response {
+    match process.subscription(&namespace, &name).await {
+        Ok(value) => Json(value).into_response(),
+        Err(loaded) => {
+            let problem = json!({
+                "type": format!("{TYPE_PREFIX}unknown-subscription"),
+                "title": "Not Found",
+                "status": 404,
+                "detail": format!("this replica does not serve a subscription {namespace}/{name}"),
+                "loaded": loaded,
+            });
+            let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+            (StatusCode::NOT_FOUND, kind, problem.to_string()).into_response()
+        }
     }
 }

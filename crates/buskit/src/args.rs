@@ -1,6 +1,10 @@
 //! What a dispatcher is told, by arguments and environment.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use busway_core::{
     BusRef,
@@ -94,6 +98,24 @@ pub struct DispatcherArgs {
     /// This pod's name: who holds the Lease.
     #[arg(long, env = "POD_NAME", hide = true)]
     pub pod_name: Option<String>,
+
+    /// This pod's addresses, which no subscription may dial.
+    #[arg(long, env = "POD_IPS", hide = true, value_delimiter = ',')]
+    pub pod_ips: Vec<IpAddr>,
+
+    /// The API server's address or name, likewise.
+    #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
+    pub api_server: Option<String>,
+
+    /// A folder with certificate authorities in PEM form, one file or more: they are trusted beside the
+    /// built-in ones where the bus has `egress.caBundle`.
+    #[arg(
+        long,
+        env = "BUSWAY_CA_BUNDLE",
+        value_name = "DIR",
+        conflicts_with = "dir"
+    )]
+    pub ca_bundle: Option<PathBuf>,
 
     /// This pod's namespace: where the Lease is.
     #[arg(long, env = "POD_NAMESPACE", hide = true)]

@@ -6,6 +6,8 @@
 
 pub mod admin;
 pub mod args;
+mod around;
+pub mod bundle;
 pub mod memory;
 pub mod metrics;
 pub mod prelude;

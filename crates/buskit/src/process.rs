@@ -1,22 +1,22 @@
 //! What one process shows of itself on its admin and debug ports.
 
+mod view;
+
 use std::{
+    fmt,
     sync::{Arc, PoisonError, RwLock},
-    time::SystemTime,
 };
 
-use busway_core::{
-    BusRef,
-    routes::{Accepting, Flow, SubscriptionRoute},
-    serving::{DataPlane as _, Health},
-};
+use busway_core::{BusRef, SubscriptionRef, routes::Accepting, serving::DataPlane as _};
 use busway_dataplane::{DataPlane, Plane};
 use busway_monitor::{Monitor, peers::LoadedPage};
+use futures::future::BoxFuture;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::{Value, json};
 
+use self::view::subscription;
 use crate::{
-    admin::Introspect,
+    admin::{Introspect, Page},
     metrics::{BusCounters, ProcessMetrics},
 };
 
@@ -84,7 +84,7 @@ impl Introspect for Process {
         }
     }
 
-    fn metrics(&self) -> String {
+    fn metrics(&self, to: &mut dyn fmt::Write) -> fmt::Result {
         let mut registry = Registry::default();
         self.data_plane.metrics().register(&mut registry);
         let served = self.served();
@@ -93,10 +93,7 @@ impl Introspect for Process {
             (served.plane.name(), &served.monitor, counters)
         });
         ProcessMetrics::of(buses, self.data_plane.is_ready()).register(&mut registry);
-        let mut text = String::new();
-        // Writing into a String does not fail.
-        let _ = encode(&mut text, &registry);
-        text
+        encode(&mut { to }, &registry)
     }
 
     fn loaded(&self, since: u64) -> LoadedPage {
@@ -149,53 +146,22 @@ impl Introspect for Process {
         json!({ "channels": channels })
     }
 
-    fn subscription(&self, namespace: &str, name: &str) -> Option<Value> {
-        self.served().iter().find_map(|served| {
-            let routes = served.plane.routes();
-            let route = routes.subscriptions().find(|route| {
-                route.subscription.namespace() == namespace && route.subscription.name() == name
-            })?;
-            Some(subscription(&served.plane, route))
+    fn subscription(&self, namespace: &str, name: &str) -> BoxFuture<'_, Result<Value, Value>> {
+        let asked = SubscriptionRef::new(namespace, name);
+        Box::pin(async move {
+            for served in self.served() {
+                let routes = served.plane.routes();
+                let found = routes.subscriptions().find(|r| r.subscription == asked);
+                if let Some(route) = found {
+                    let metrics = self.data_plane.metrics();
+                    return Ok(view::whole(metrics, &served.plane, route).await);
+                }
+            }
+            Err(view::loaded(&self.served(), asked.namespace()))
         })
     }
-}
 
-fn subscription(plane: &Plane, route: &SubscriptionRoute) -> Value {
-    let health = plane.health(&route.uid).unwrap_or_default();
-    json!({
-        "subscription": route.subscription.as_str(),
-        "channel": route.channel.as_str(),
-        "bus": plane.name().to_string(),
-        "uid": route.uid.as_str(),
-        "generation": route.generation,
-        "servedGeneration": plane.loaded().generation(&route.uid),
-        "subscriber": route.subscriber.as_str(),
-        "replyTo": route.reply_to.as_ref().map(|d| d.as_str()),
-        "deadLetterSink": route.dead_letter_sink.as_ref().map(|d| d.as_str()),
-        "flow": match route.flow {
-            Flow::Running => "Running",
-            Flow::Paused => "Paused",
-            Flow::Held => "Held",
-        },
-        "delivery": health_of(&health),
-    })
-}
-
-fn health_of(health: &Health) -> Value {
-    json!({
-        "failingForSeconds": health.failing_since.map(age),
-        "lastError": health.last_error,
-        "gone": health.gone,
-        "lastOverflowSecondsAgo": health.last_overflow.map(age),
-        "lastExpirySecondsAgo": health.last_expiry.map(age),
-        "backlog": health.backlog.map(|backlog| json!({
-            "count": backlog.count,
-            "inFlight": backlog.in_flight,
-            "oldestSeconds": backlog.oldest.map(age),
-        })),
-    })
-}
-
-fn age(since: SystemTime) -> u64 {
-    since.elapsed().unwrap_or_default().as_secs()
+    fn subscriptions(&self, page: &Page) -> Value {
+        view::page(self.data_plane.metrics(), &self.served(), page)
+    }
 }

@@ -1,5 +1,7 @@
 //! What a process that only runs hooks shows of itself.
 
+use std::fmt;
+
 use busway_core::BusRef;
 use busway_monitor::{Monitor, peers::LoadedPage};
 use prometheus_client::{encoding::text::encode, registry::Registry};
@@ -26,15 +28,12 @@ impl Introspect for Provisioning {
         }
     }
 
-    fn metrics(&self) -> String {
+    fn metrics(&self, to: &mut dyn fmt::Write) -> fmt::Result {
         let mut registry = Registry::default();
         let counters = self.counters.as_ref().map(|counters| counters());
         let of = [(&self.bus, &self.monitor, counters)];
         ProcessMetrics::of(of, self.monitor.is_live()).register(&mut registry);
-        let mut text = String::new();
-        // Writing into a String does not fail.
-        let _ = encode(&mut text, &registry);
-        text
+        encode(&mut { to }, &registry)
     }
 
     fn loaded(&self, _: u64) -> LoadedPage {
@@ -43,9 +42,5 @@ impl Introspect for Provisioning {
 
     fn objects(&self) -> Value {
         json!({ "bus": self.bus.to_string(), "provisions": true })
-    }
-
-    fn subscription(&self, _: &str, _: &str) -> Option<Value> {
-        None
     }
 }

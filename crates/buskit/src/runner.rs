@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin,
     args::{DispatcherArgs, Hooks},
+    around::{Around, Look},
     metrics::BusCounters,
     process::{Process, Served},
     provisioning::Provisioning,
@@ -147,10 +148,12 @@ async fn run(
     bus: Arc<dyn Bus>,
 ) -> anyhow::Result<()> {
     let resources = Resources::open(args, bus_ref, role).await?;
+    let around = look_around(args, bus_ref, &resources).await;
     let settings = Settings {
         cluster_domain: args.cluster_domain.clone(),
         lame_duck: args.lame_duck(),
         budget: given.budget.clone(),
+        ..Settings::default()
     };
     let mut world = World::new(Network::system().with_hosts(hosts.clone()));
     world.clock = Arc::clone(&given.clock);
@@ -165,6 +168,7 @@ async fn run(
 
     let options = Options {
         receiver: receiver.filter(|_| args.is_local()),
+        around: around.seen.clone(),
         ..options(args, role, bus_ref, &hosts, &given)
     };
     let monitor = Monitor::new(component(role), resources.source(), bus)
@@ -191,7 +195,9 @@ async fn run(
     }
 
     let running = Running::start(args, monitor, bus_ref, resources, ports);
-    running.until_told(Some(&data_plane)).await
+    running.until_told(Some(&data_plane)).await?;
+    drop(around);
+    Ok(())
 }
 
 /// Runs the hooks and nothing else: no message comes here.
@@ -243,6 +249,35 @@ fn options(
         clock: Arc::clone(&given.clock),
         ..Options::default()
     }
+}
+
+/// Looks at what no subscription may dial, and says what that is.
+async fn look_around(args: &DispatcherArgs, bus: &BusRef, resources: &Resources) -> Around {
+    let look = Look::new(args, bus);
+    let look = match resources {
+        Resources::Folder(folder) => look.in_folder(folder),
+        // On somebody's machine it is a subscriber as any other.
+        Resources::Kube(..) if args.is_local() => look,
+        Resources::Kube(_, client) => look.asking(client.clone()),
+    };
+    let around = look.start().await;
+    let seen = Arc::clone(&around.seen.borrow());
+    tracing::info!(
+        pod = ?seen.pod,
+        api_server = ?seen.api_server,
+        api_endpoints = ?seen.api_endpoints,
+        service = ?seen.service_names,
+        service_addresses = ?seen.service,
+        loopback = if args.is_local() { "open" } else { "guarded" },
+        "egress is guarded: metadata, link-local, multicast and unspecified addresses, and these"
+    );
+    if !args.is_local() && (seen.pod.is_empty() || seen.api_server.is_empty()) {
+        tracing::warn!(
+            "subscriptions may dial what this process does not know of: POD_IPS and \
+             KUBERNETES_SERVICE_HOST tell it of this pod's addresses and the API server's"
+        );
+    }
+    around
 }
 
 /// What goes on until a signal comes.

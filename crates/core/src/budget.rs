@@ -72,6 +72,24 @@ impl MemoryBudget {
     }
 }
 
+impl Reservation {
+    /// Bytes that are held.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes `bytes` more, or none when that would pass the limit.
+    #[must_use]
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let Some(mut more) = self.budget.reserve(bytes) else {
+            return false;
+        };
+        self.bytes += std::mem::take(&mut more.bytes);
+        true
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.budget
@@ -82,6 +100,7 @@ impl Drop for Reservation {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -93,6 +112,10 @@ mod tests {
         assert!(budget.reserve(4).is_none());
         assert!(budget.reserve(usize::MAX).is_none());
         drop(held);
+        let mut grown = budget.reserve(2).unwrap();
+        assert!(grown.grow(8) && !grown.grow(1));
+        assert_eq!(budget.used(), 10);
+        drop(grown);
         assert!(budget.reserve(10).is_some());
         assert_eq!(budget.used(), 0);
     }

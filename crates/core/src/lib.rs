@@ -7,12 +7,16 @@ pub mod refs;
 
 pub mod address;
 pub mod duration;
+pub mod egress;
 pub mod parameters;
 
+pub mod gate;
 pub mod outcome;
 pub mod pacing;
 pub mod policy;
 pub mod retry_after;
+
+pub mod filter;
 
 pub mod bus;
 
@@ -22,5 +26,6 @@ pub mod serving;
 pub mod world;
 
 pub use bus::Bus;
+pub use busway_message::AttributeName;
 pub use refs::{BusRef, ChannelRef, SubscriptionRef, Uid};
 pub use routes::Routes;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::egress::Forbidden;
+
 /// How one attempt over HTTP ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -22,6 +24,8 @@ pub enum Failure {
     Tls,
     /// The whole attempt took longer than its timeout.
     Timeout,
+    /// The bus does not let it be dialled.
+    Forbidden(Forbidden),
     /// The connection broke, or what came over it was not HTTP.
     Reset,
 }
@@ -35,6 +39,7 @@ impl Failure {
             Self::Connect => "ConnectError",
             Self::Tls => "TlsError",
             Self::Timeout => "Timeout",
+            Self::Forbidden(_) => "EgressRefused",
             Self::Reset => "ConnectionReset",
         }
     }
@@ -44,6 +49,12 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "{status}"),
+            // The way out is for people to read: nothing of the destination is in it.
+            Self::Failed(failure @ Failure::Forbidden(rule)) => write!(
+                f,
+                "{}: not dialled: {rule}; spec.egress.allow of the bus opens addresses",
+                failure.reason()
+            ),
             Self::Failed(failure) => f.write_str(failure.reason()),
         }
     }

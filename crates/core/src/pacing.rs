@@ -72,7 +72,7 @@ impl Backoff {
 }
 
 /// A uniform part of a duration, by 64 random bits.
-fn part_of(whole: Duration, random: u64) -> Duration {
+pub(crate) fn part_of(whole: Duration, random: u64) -> Duration {
     let nanos = whole.as_nanos().min(u128::from(u64::MAX));
     let part = (nanos * u128::from(random)) >> 64;
     u64::try_from(part).map_or(whole, Duration::from_nanos)

@@ -1,8 +1,12 @@
 //! The delivery policy: what Bus, Channel and Subscription say, merged field by field.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
-use crate::{outcome::StatusRule, pacing::Backoff};
+use crate::{
+    gate::{MaxInFlight, Rate},
+    outcome::StatusRule,
+    pacing::Backoff,
+};
 
 /// The policy of one subscription, complete.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,9 +26,47 @@ pub struct DeliveryPolicy {
     /// Rules that come before the built-in outcome table.
     pub status_rules: Vec<StatusRule>,
     /// Attempts in flight at once.
-    pub max_in_flight: u32,
+    pub max_in_flight: MaxInFlight,
     /// Messages taken from the bus and not settled.
     pub max_unsettled: u32,
+    /// Attempts that begin in a second.
+    pub rate: Option<Rate>,
+    /// What a 410 means for the messages that come after.
+    pub on_gone: OnGone,
+    /// Whether a 307 or 308 is followed.
+    pub redirects: Redirects,
+    /// Which HTTP is spoken.
+    pub protocol: Protocol,
+}
+
+/// What a 410 means, beside the message's dead letter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnGone {
+    /// Nothing: the next message is attempted.
+    #[default]
+    DeadLetter,
+    /// Nothing is attempted until the subscription's spec changes.
+    Pause,
+}
+
+/// Whether a 307 or 308 is followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Redirects {
+    /// It is an answer as any other.
+    #[default]
+    Never,
+    /// It is, to the same scheme, host and port.
+    SameHost,
+}
+
+/// Which HTTP is spoken with a subscriber.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, or HTTP/2 where https negotiates it.
+    #[default]
+    Auto,
+    /// HTTP/2 also without TLS, with prior knowledge.
+    H2c,
 }
 
 impl Default for DeliveryPolicy {
@@ -37,8 +79,32 @@ impl Default for DeliveryPolicy {
             max_age: None,
             retry_after_max: Duration::from_mins(5),
             status_rules: Vec::new(),
-            max_in_flight: 64,
+            max_in_flight: MaxInFlight::Number(64),
             max_unsettled: 1024,
+            rate: None,
+            on_gone: OnGone::default(),
+            redirects: Redirects::default(),
+            protocol: Protocol::default(),
+        }
+    }
+}
+
+impl DeliveryPolicy {
+    /// One of so many replicas' part of it: `max_in_flight` and `rate` are totals. A count is at least
+    /// 1; what is found out (`auto`) is each replica's own, and so is all else.
+    #[must_use]
+    pub fn share(self, replicas: NonZeroU32) -> Self {
+        let part = |total: u32| (total / replicas).max(1);
+        Self {
+            max_in_flight: match self.max_in_flight {
+                MaxInFlight::Number(total) => MaxInFlight::Number(part(total)),
+                MaxInFlight::Auto => MaxInFlight::Auto,
+            },
+            rate: self.rate.map(|total| Rate {
+                per_second: total.per_second / f64::from(replicas.get()),
+                burst: part(total.burst),
+            }),
+            ..self
         }
     }
 }
@@ -69,9 +135,17 @@ pub struct DeliveryOverrides {
     /// The dead-letter sink's address; the empty text means none, also where the next level has one.
     pub dead_letter_sink: Option<String>,
     /// As [`DeliveryPolicy::max_in_flight`].
-    pub max_in_flight: Option<u32>,
+    pub max_in_flight: Option<MaxInFlight>,
     /// As [`DeliveryPolicy::max_unsettled`].
     pub max_unsettled: Option<u32>,
+    /// As [`DeliveryPolicy::rate`].
+    pub rate: Option<Rate>,
+    /// As [`DeliveryPolicy::on_gone`].
+    pub on_gone: Option<OnGone>,
+    /// As [`DeliveryPolicy::redirects`].
+    pub redirects: Option<Redirects>,
+    /// As [`DeliveryPolicy::protocol`].
+    pub protocol: Option<Protocol>,
 }
 
 impl DeliveryOverrides {
@@ -92,6 +166,10 @@ impl DeliveryOverrides {
             dead_letter_sink: self.dead_letter_sink.or(below.dead_letter_sink),
             max_in_flight: self.max_in_flight.or(below.max_in_flight),
             max_unsettled: self.max_unsettled.or(below.max_unsettled),
+            rate: self.rate.or(below.rate),
+            on_gone: self.on_gone.or(below.on_gone),
+            redirects: self.redirects.or(below.redirects),
+            protocol: self.protocol.or(below.protocol),
         }
     }
 
@@ -121,8 +199,15 @@ impl DeliveryOverrides {
             max_age: self.max_age.or(base.max_age),
             retry_after_max: self.retry_after_max.unwrap_or(base.retry_after_max),
             status_rules: self.status_rules.unwrap_or(base.status_rules),
-            max_in_flight: self.max_in_flight.unwrap_or(base.max_in_flight).max(1),
+            max_in_flight: match self.max_in_flight.unwrap_or(base.max_in_flight) {
+                MaxInFlight::Number(number) => MaxInFlight::Number(number.max(1)),
+                MaxInFlight::Auto => MaxInFlight::Auto,
+            },
             max_unsettled: self.max_unsettled.unwrap_or(base.max_unsettled).max(1),
+            rate: self.rate.or(base.rate),
+            on_gone: self.on_gone.unwrap_or(base.on_gone),
+            redirects: self.redirects.unwrap_or(base.redirects),
+            protocol: self.protocol.unwrap_or(base.protocol),
         }
     }
 }
@@ -141,7 +226,7 @@ mod tests {
         };
         let channel = DeliveryOverrides {
             retry: Some(2),
-            max_in_flight: Some(2),
+            max_in_flight: Some(MaxInFlight::Number(2)),
             ..Default::default()
         };
         let subscription = DeliveryOverrides {
@@ -154,9 +239,37 @@ mod tests {
         let policy = merged.complete();
         assert_eq!(
             (policy.retry, policy.max_in_flight, policy.timeout),
-            (3, 2, Duration::from_secs(1))
+            (3, MaxInFlight::Number(2), Duration::from_secs(1))
         );
         assert_eq!(policy.max_unsettled, 1024);
+    }
+
+    #[test]
+    fn a_replica_has_its_part_of_what_is_a_total_and_all_of_the_rest() {
+        let n = |replicas| NonZeroU32::new(replicas).unwrap_or(NonZeroU32::MIN);
+        let total = DeliveryPolicy {
+            max_in_flight: MaxInFlight::Number(10),
+            rate: Some(Rate {
+                per_second: 1.0,
+                burst: 7,
+            }),
+            ..DeliveryPolicy::default()
+        };
+        assert_eq!(total.clone().share(n(1)), total);
+        for (replicas, in_flight, per_second, burst) in
+            [(2, 5, 0.5, 3), (4, 2, 0.25, 1), (100, 1, 0.01, 1)]
+        {
+            let part = total.clone().share(n(replicas));
+            let rate = Rate { per_second, burst };
+            assert_eq!(part.max_in_flight, MaxInFlight::Number(in_flight));
+            assert_eq!(part.rate, Some(rate), "{replicas}");
+            assert_eq!(part.max_unsettled, total.max_unsettled);
+        }
+        let auto = DeliveryPolicy {
+            max_in_flight: MaxInFlight::Auto,
+            ..total
+        };
+        assert_eq!(auto.share(n(3)).max_in_flight, MaxInFlight::Auto);
     }
 
     #[test]

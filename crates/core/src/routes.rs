@@ -2,9 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use busway_message::AttributeName;
 use http::HeaderName;
 
-use crate::{ChannelRef, SubscriptionRef, Uid, address::Destination, policy::DeliveryPolicy};
+use crate::{
+    ChannelRef, SubscriptionRef, Uid, address::Destination, egress::Egress, filter::Filter,
+    policy::DeliveryPolicy,
+};
 
 /// Everything a data plane needs to know of one bus's resources.
 ///
@@ -16,6 +20,8 @@ pub struct Routes {
     pub loaded: bool,
     /// How the receiver of this bus behaves.
     pub receiver: Arc<ReceiverSettings>,
+    /// Which addresses its subscriptions may dial.
+    pub egress: Arc<Egress>,
     /// The channels that exist. What is deleted, or of another bus, is not here.
     pub channels: HashMap<ChannelRef, Arc<ChannelRoute>>,
 }
@@ -63,6 +69,10 @@ pub struct SubscriptionRoute {
     pub reply_to: Option<Destination>,
     /// Where dead letters go.
     pub dead_letter_sink: Option<Destination>,
+    /// Which messages it gets.
+    pub filter: Arc<Filter>,
+    /// What its messages are ordered by: those of one value are delivered one after the other.
+    pub ordering: Option<AttributeName>,
     /// How it is delivered.
     pub policy: DeliveryPolicy,
     /// Whether it is delivered at all now.

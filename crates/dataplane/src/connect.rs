@@ -14,6 +14,7 @@ use std::{
 use async_trait::async_trait;
 use busway_core::{
     address::{Destination, HostMap},
+    egress::Egress,
     outcome::Failure,
 };
 use tokio::{
@@ -23,7 +24,8 @@ use tokio::{
 
 pub use dns::DnsResolver;
 pub use tcp::TcpConnector;
-pub use tls::Trust;
+use tls::Trusts;
+pub use tls::{Authorities, Trust, authorities};
 
 /// A stream of bytes, in both directions.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -32,6 +34,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for T {}
 
 /// A boxed stream.
 pub type BoxIo = Box<dyn Io>;
+
+/// Which HTTP is to be spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// HTTP/1.1.
+    Http1,
+    /// What TLS negotiates; HTTP/1.1 without it.
+    Negotiated,
+    /// HTTP/2; the other side is known to speak it.
+    Http2,
+}
+
+/// A connection to a destination.
+pub(crate) struct Stream {
+    pub(crate) io: BoxIo,
+    pub(crate) http2: bool,
+}
 
 /// Opens connections.
 #[async_trait]
@@ -54,6 +73,7 @@ pub struct Network {
     connector: Arc<dyn Connect>,
     hosts: Arc<HostMap>,
     trust: Trust,
+    trusts: Arc<Trusts>,
 }
 
 impl fmt::Debug for Network {
@@ -73,6 +93,7 @@ impl Network {
             connector,
             hosts: Arc::default(),
             trust,
+            trusts: Arc::default(),
         }
     }
 
@@ -97,9 +118,17 @@ impl Network {
     pub(crate) async fn open(
         &self,
         destination: &Destination,
+        wish: Wish,
         within: Duration,
-    ) -> Result<BoxIo, Failure> {
+        egress: &Egress,
+    ) -> Result<Stream, Failure> {
         let deadline = Instant::now() + within;
+        if self.hosts.get(destination.host()).is_none()
+            && let Err(rule) = egress.check_name(destination.host(), destination.port())
+        {
+            tracing::debug!(host = destination.host(), %rule, "not dialled");
+            return Err(Failure::Forbidden(rule));
+        }
         let addresses = timeout_at(deadline, self.addresses(destination))
             .await
             .map_err(|_| Failure::Dns)?
@@ -107,11 +136,16 @@ impl Network {
                 tracing::debug!(host = destination.host(), %error, "name look-up failed");
                 Failure::Dns
             })?;
+        let addresses = self.allowed(destination, addresses, egress)?;
         let tcp = self.first_of(&addresses, deadline).await?;
         if !destination.is_https() {
-            return Ok(tcp);
+            return Ok(Stream {
+                io: tcp,
+                http2: wish == Wish::Http2,
+            });
         }
-        timeout_at(deadline, self.trust.handshake(destination, tcp))
+        let trust = self.trusts.with(&self.trust, &egress.authorities);
+        timeout_at(deadline, trust.handshake(destination, wish, tcp))
             .await
             .map_err(|_| Failure::Tls)?
             .map_err(|error| {
@@ -135,6 +169,32 @@ impl Network {
             .collect())
     }
 
+    /// Those of a destination's addresses that may be dialled. A local name of this process's own is
+    /// not a matter of the cluster's.
+    fn allowed(
+        &self,
+        destination: &Destination,
+        mut addresses: Vec<SocketAddr>,
+        egress: &Egress,
+    ) -> Result<Vec<SocketAddr>, Failure> {
+        if self.hosts.get(destination.host()).is_some() {
+            return Ok(addresses);
+        }
+        let mut refused = None;
+        addresses.retain(|address| match egress.check(*address) {
+            Ok(()) => true,
+            Err(rule) => {
+                tracing::debug!(host = destination.host(), %address, %rule, "not dialled");
+                refused.get_or_insert(rule);
+                false
+            }
+        });
+        if let (true, Some(rule)) = (addresses.is_empty(), refused) {
+            return Err(Failure::Forbidden(rule));
+        }
+        Ok(addresses)
+    }
+
     /// Tries one address after the other; each may use its share of what time is left.
     async fn first_of(
         &self,
@@ -153,6 +213,13 @@ impl Network {
             }
         }
         Err(Failure::Connect)
+    }
+}
+
+#[cfg(test)]
+impl Network {
+    fn trusts(&self) -> usize {
+        self.trusts.len()
     }
 }
 

@@ -4,22 +4,27 @@
 //! there before another of the same name begins. It has its own stream of the bus, connections,
 //! queue of retries and clock; nothing of it can slow another down.
 
+mod admission;
 mod alarm;
 mod alone;
 mod conclude;
 mod dead_letter;
+mod door;
 mod driver;
 mod health;
 mod job;
+mod keys;
 mod lane;
 mod link;
 mod outlet;
+mod pulse;
 mod reply;
 mod request;
 mod state;
+mod watched;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     rc::Rc,
     sync::Arc,
@@ -32,6 +37,7 @@ use busway_core::{
 use tokio::{select, task::JoinSet};
 
 pub use alone::{DispatchDefaults, DispatchError, MessageDispatcher};
+use pulse::Pulse;
 use state::Subscription;
 
 use crate::{
@@ -51,10 +57,12 @@ struct Running {
 struct Manager {
     shard: usize,
     shared: Arc<Shared>,
+    pulse: Rc<Pulse>,
     /// The snapshots that were applied.
     seen: HashMap<BusRef, (Arc<Plane>, Arc<Routes>)>,
     wanted: HashMap<Key, (Arc<Plane>, Arc<SubscriptionRoute>)>,
-    running: HashMap<Key, Running>,
+    /// In order, so that a simulation is repeated by its seed.
+    running: BTreeMap<Key, Running>,
     tasks: JoinSet<Key>,
 }
 
@@ -62,14 +70,18 @@ struct Manager {
 pub(crate) async fn run(shard: usize, shared: Arc<Shared>) {
     let mut changed = shared.changed.subscribe();
     let mut phase = shared.phase.subscribe();
+    let pulse = Pulse::new(shard, shared.metrics.clone());
+    let mut beating = std::pin::pin!(pulse.beat());
     let mut manager = Manager {
         shard,
+        pulse: Rc::clone(&pulse),
         shared: Arc::clone(&shared),
         seen: HashMap::new(),
         wanted: HashMap::new(),
-        running: HashMap::new(),
+        running: BTreeMap::new(),
         tasks: JoinSet::new(),
     };
+    let mut scarce = shared.connections.scarcity();
     let draining = async {
         let _gone = phase.wait_for(|phase| *phase >= Phase::Draining).await;
     };
@@ -82,6 +94,8 @@ pub(crate) async fn run(shard: usize, shared: Arc<Shared>) {
             () = &mut draining => break,
             Some(ended) = manager.tasks.join_next() => manager.ended(ended),
             Ok(()) = changed.changed() => {}
+            Ok(()) = scarce.changed() => manager.rouse_idle(),
+            never = &mut beating => match never {},
         }
     }
     for running in manager.running.values() {
@@ -91,6 +105,7 @@ pub(crate) async fn run(shard: usize, shared: Arc<Shared>) {
     select! {
         () = async { while manager.tasks.join_next().await.is_some() {} } => return,
         _ = phase.wait_for(|phase| *phase >= Phase::Stopped) => {}
+        never = &mut beating => match never {},
     }
     for running in manager.running.values() {
         running.subscription.order(|orders| orders.stop = true);
@@ -185,7 +200,7 @@ impl Manager {
         let Some((plane, route)) = self.wanted.get(&key).cloned() else {
             return;
         };
-        let subscription = Subscription::new(Arc::clone(&route), plane, self.shard, &self.shared);
+        let subscription = Subscription::new(Arc::clone(&route), plane, &self.pulse, &self.shared);
         let (driven, name) = (Rc::clone(&subscription), key.clone());
         self.tasks.spawn_local(async move {
             driver::run(driven).await;
@@ -197,6 +212,13 @@ impl Manager {
             stopping: false,
         };
         self.running.insert(key, running);
+    }
+
+    /// Connections are scarce: those without work are to go.
+    fn rouse_idle(&self) {
+        for running in self.running.values() {
+            running.subscription.rouse_idle();
+        }
     }
 
     fn is_ours(&self, subscription: &SubscriptionRef) -> bool {
@@ -212,6 +234,7 @@ impl Manager {
         let Ok(key) = ended else { return };
         if let Some(running) = self.running.remove(&key) {
             running.subscription.plane.forget_health(&running.route.uid);
+            running.subscription.leave();
         }
         self.start(key);
     }

@@ -4,10 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     num::NonZeroUsize,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -16,8 +13,9 @@ use busway_core::{Bus, BusRef, budget::MemoryBudget, bus::Durability};
 use tokio::sync::watch;
 
 use crate::{
+    connections::Connections,
     listen::{self, Listener},
-    metrics::{Family, Metrics},
+    metrics::{Family, Metrics, OWN_HISTOGRAMS},
     plane::Plane,
     receiver::Inbox,
     shard::{self, Running},
@@ -35,6 +33,9 @@ pub struct Settings {
     /// Bytes of messages that this process holds; shared with a bus that keeps them in memory. Its
     /// limit follows [`ReceiverSettings::max_memory`](busway_core::routes::ReceiverSettings).
     pub budget: MemoryBudget,
+    /// How many subscriptions have latency histograms of their own in the metrics; the rest share
+    /// one for each bus.
+    pub own_histograms: usize,
 }
 
 impl Default for Settings {
@@ -43,6 +44,7 @@ impl Default for Settings {
             cluster_domain: busway_core::address::DEFAULT_CLUSTER_DOMAIN.to_owned(),
             lame_duck: Duration::ZERO,
             budget: MemoryBudget::new(busway_core::routes::ReceiverSettings::default().max_memory),
+            own_histograms: OWN_HISTOGRAMS,
         }
     }
 }
@@ -58,21 +60,6 @@ pub(crate) enum Phase {
     Draining,
     /// It stops.
     Stopped,
-}
-
-/// How many connections this process has, against `limits.connections`.
-#[derive(Debug, Default)]
-pub(crate) struct Connections {
-    /// Of senders.
-    pub(crate) senders: AtomicUsize,
-    /// To subscribers, reply targets and sinks.
-    pub(crate) lanes: AtomicUsize,
-}
-
-impl Connections {
-    pub(crate) fn count(&self) -> usize {
-        self.senders.load(Ordering::Relaxed) + self.lanes.load(Ordering::Relaxed)
-    }
 }
 
 /// What every shard shares.
@@ -162,7 +149,7 @@ impl DataPlane {
     }
 
     fn new(shards: usize, settings: Settings, world: World, inbox: Option<Arc<dyn Inbox>>) -> Self {
-        let metrics = Metrics::new(shards, settings.budget.clone());
+        let metrics = Metrics::new(shards, settings.budget.clone(), settings.own_histograms);
         Self {
             shared: Arc::new(Shared {
                 world,

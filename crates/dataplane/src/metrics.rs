@@ -1,6 +1,9 @@
-//! Counters per shard, summed when they are read.
+//! Counters per shard, summed when they are read; and those of each subscription.
 
 mod encode;
+mod markdown;
+mod registry;
+mod subscription;
 mod table;
 
 use std::{
@@ -17,8 +20,12 @@ use busway_core::{
 };
 use prometheus_client::registry::Registry;
 
-pub(crate) use table::{BUCKETS_MS, BUS_CALLS, Family, OUTCOMES};
-pub use table::{Definition, Kind, Scope, TABLE, markdown};
+pub use markdown::markdown;
+use registry::Registry as Subscriptions;
+pub use registry::{Count, OWN_HISTOGRAMS, Watched};
+pub(crate) use subscription::SubscriptionCounts;
+pub(crate) use table::{BUCKETS_MS, BUS_CALLS, Family, OUTCOMES, Own};
+pub use table::{Definition, Kind, SUBSCRIPTION_TABLE, Scope, TABLE};
 
 /// The metrics of a data plane. Cloning shares them.
 #[derive(Clone, Debug)]
@@ -30,6 +37,7 @@ pub struct Metrics {
 struct Inner {
     process: Vec<Arc<Counts>>,
     buses: Mutex<Vec<Bus>>,
+    subscriptions: Subscriptions,
     budget: MemoryBudget,
 }
 
@@ -41,11 +49,13 @@ struct Bus {
 }
 
 impl Metrics {
-    pub(crate) fn new(shards: usize, budget: MemoryBudget) -> Self {
+    /// Of so many shards; so many subscriptions may have histograms of their own.
+    pub(crate) fn new(shards: usize, budget: MemoryBudget, own_histograms: usize) -> Self {
         Self {
             inner: Arc::new(Inner {
                 process: (0..shards).map(|_| Arc::new(Counts::default())).collect(),
                 buses: Mutex::default(),
+                subscriptions: Subscriptions::new(own_histograms),
                 budget,
             }),
         }
@@ -201,6 +211,7 @@ pub(crate) const fn outcome_index(outcome: Outcome) -> usize {
         Outcome::Failed(Failure::Tls) => 8,
         Outcome::Failed(Failure::Timeout) => 9,
         Outcome::Failed(Failure::Reset) => 10,
+        Outcome::Failed(Failure::Forbidden(_)) => 11,
     }
 }
 

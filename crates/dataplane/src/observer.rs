@@ -101,6 +101,7 @@ pub enum Stage {
 
 impl Stage {
     pub(crate) const NAMES: &'static [&'static str] = &["subscriber", "reply", "dead-letter"];
+    pub(crate) const ALL: [Self; 3] = [Self::Subscriber, Self::Reply, Self::DeadLetter];
 
     /// The stable short name, as in metrics.
     #[must_use]

@@ -3,20 +3,24 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, Guard};
 use busway_core::{
-    Bus, BusRef, Routes, Uid,
+    Bus, BusRef, Routes, SubscriptionRef, Uid,
     budget::MemoryBudget,
-    bus::Capabilities,
+    bus::{Backlog, Capabilities},
     routes::Accepting,
     serving::{DataPlane, Health, Loaded},
 };
 use busway_message::KeepHeaders;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use crate::metrics::Counts;
+
+/// How long a bus is given to tell a backlog to somebody who looks.
+const TELL_WITHIN: Duration = Duration::from_secs(2);
 
 /// One bus: its routes, and how its subscriptions do. What the Monitor of that bus is handed.
 pub struct Plane {
@@ -67,6 +71,15 @@ impl Plane {
         &self.name
     }
 
+    /// What is accepted and not settled for a subscription, where the bus knows it and tells in time.
+    pub async fn backlog(&self, subscription: &SubscriptionRef) -> Option<Backlog> {
+        if !self.capabilities().backlog {
+            return None;
+        }
+        let asked = timeout(TELL_WITHIN, self.bus.backlog(subscription)).await;
+        asked.ok()?.ok()?
+    }
+
     /// The snapshot that is served.
     #[must_use]
     pub fn routes(&self) -> Arc<Routes> {
@@ -79,6 +92,11 @@ impl Plane {
 
     pub(crate) fn keep(&self) -> Guard<Arc<KeepHeaders>> {
         self.keep.load()
+    }
+
+    /// The memory of this process for messages.
+    pub(crate) const fn budget(&self) -> &MemoryBudget {
+        &self.budget
     }
 
     pub(crate) fn counts(&self, shard: usize) -> Arc<Counts> {

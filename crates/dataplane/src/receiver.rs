@@ -8,11 +8,7 @@ mod desk;
 mod inbox;
 mod watched;
 
-use std::{
-    rc::Rc,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{select, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -68,12 +64,11 @@ pub(crate) async fn run(shard: usize, shared: Arc<Shared>, mut accept: Box<dyn A
             }
         };
         let limits = desk.inbox.limits();
-        let open = Open::new(&shared);
-        if open.count > limits.max_connections {
+        let Some(open) = shared.connections.sender(limits.max_connections) else {
             counts.one(Family::ConnectionsRefused);
             refuse(io);
             continue;
-        }
+        };
         counts.one(Family::ConnectionsOpened);
         let up = Up::new(&counts, Family::Connections, 0);
         let connection = Connection {
@@ -93,30 +88,6 @@ pub(crate) async fn run(shard: usize, shared: Arc<Shared>, mut accept: Box<dyn A
     select! {
         _ = stopped => connections.shutdown().await,
         () = async { while connections.join_next().await.is_some() {} } => {}
-    }
-}
-
-/// A connection counted against the process's bound.
-struct Open {
-    shared: Arc<Shared>,
-    count: usize,
-}
-
-impl Open {
-    fn new(shared: &Arc<Shared>) -> Self {
-        Self {
-            count: shared.connections.senders.fetch_add(1, Ordering::Relaxed) + 1,
-            shared: Arc::clone(shared),
-        }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.shared
-            .connections
-            .senders
-            .fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -12,7 +12,9 @@ mod it {
     pub mod alone;
     pub mod dead_letters;
     pub mod drain;
+    pub mod egress;
     pub mod harness;
+    pub mod http2;
     pub mod isolation;
     pub mod lifecycle;
     pub mod observed;
@@ -20,4 +22,6 @@ mod it {
     pub mod receive;
     pub mod receive_limits;
     pub mod replies;
+    pub mod subscription_metrics;
+    pub mod zoo;
 }

@@ -1,4 +1,7 @@
-//! The data plane in a simulated network: each run is repeated from the seed that it prints.
+//! The data plane in a simulated network: dispatcher, sender and subscribers are hosts, the bus is
+//! outside of them, and what goes wrong is drawn from a seed, which repeats a run.
+//!
+//! `SEED=n make test` runs one seed; `make soak` runs new ones.
 
 #![cfg(tokio_unstable)]
 #![allow(
@@ -8,274 +11,73 @@
     reason = "tests"
 )]
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, SystemTime},
-};
-
-use async_trait::async_trait;
-use busway_core::{
-    BusRef, ChannelRef, Routes, SubscriptionRef, Uid,
-    address::Destination,
-    bus::Fate,
-    pacing::{Backoff, BackoffPolicy, Jitter},
-    policy::DeliveryPolicy,
-    routes::{Accepting, ChannelRoute, Flow, SubscriptionRoute},
-    serving::DataPlane as _,
-    world::{Clock, Entropy},
-};
-use busway_dataplane::{
-    DataPlane, Network, Settings, World,
-    connect::{BoxIo, Connect, Resolve, Trust},
-};
-use busway_message::Message;
-use busway_testkit::fakes::FakeBus;
-use http::Response;
-use http_body_util::{BodyExt as _, Full};
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
-use turmoil::{Sim, net};
-
-const PORT: u16 = 80;
-const MESSAGES: u64 = 100;
-
-struct Simulated;
-
-#[async_trait]
-impl Connect for Simulated {
-    async fn connect(&self, address: SocketAddr) -> io::Result<BoxIo> {
-        Ok(Box::new(net::TcpStream::connect(address).await?))
-    }
+mod sim {
+    pub(crate) mod bus;
+    pub(crate) mod chance;
+    pub(crate) mod check;
+    pub(crate) mod habit;
+    pub(crate) mod hosts;
+    pub(crate) mod ledger;
+    pub(crate) mod network;
+    pub(crate) mod plan;
+    pub(crate) mod run;
+    pub(crate) mod seeds;
+    pub(crate) mod shape;
 }
 
-#[async_trait]
-impl Resolve for Simulated {
-    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        let host = host.split('.').next().unwrap_or(host);
-        Ok(vec![turmoil::lookup(host)])
-    }
+use sim::seeds;
+
+/// The seeds of `make test`, in parts that run beside each other.
+macro_rules! seeds {
+    ($($name:ident $part:literal;)*) => {
+        $(#[test] fn $name() { seeds::part($part); })*
+    };
 }
 
-struct SimClock;
-
-impl Clock for SimClock {
-    fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + turmoil::sim_elapsed().unwrap_or_default()
-    }
-}
-
-/// Splitmix64: the same numbers for the same seed.
-struct Seeded(AtomicU64);
-
-impl Entropy for Seeded {
-    fn next(&self) -> u64 {
-        let state = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
-
-fn seed() -> u64 {
-    let seed = std::env::var("SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        u64::from(now.unwrap_or_default().subsec_nanos())
-    });
-    println!("SEED={seed}");
-    seed
-}
-
-/// What subscribers got: name and body, and how often.
-type Seen = Arc<Mutex<BTreeMap<(String, String), u32>>>;
-
-fn subscriber(sim: &mut Sim<'_>, name: &'static str, seen: &Seen) {
-    let seen = Arc::clone(seen);
-    sim.host(name, move || {
-        let seen = Arc::clone(&seen);
-        async move {
-            let listener = net::TcpListener::bind((IpAddr::from([0, 0, 0, 0]), PORT)).await?;
-            loop {
-                let (stream, _) = listener.accept().await?;
-                let seen = Arc::clone(&seen);
-                tokio::spawn(async move {
-                    let service =
-                        service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                            let seen = Arc::clone(&seen);
-                            async move {
-                                let body = request.into_body().collect().await;
-                                let Ok(body) = body else {
-                                    return Err(io::Error::other("broken"));
-                                };
-                                let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-                                *seen
-                                    .lock()
-                                    .unwrap()
-                                    .entry((name.to_owned(), body))
-                                    .or_default() += 1;
-                                Ok(Response::new(Full::<bytes::Bytes>::default()))
-                            }
-                        });
-                    let _closed = http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
-            }
-        }
-    });
-}
-
-fn route(name: &str) -> Arc<SubscriptionRoute> {
-    Arc::new(SubscriptionRoute {
-        subscription: SubscriptionRef::new("shop", name),
-        uid: Uid::new(name),
-        generation: 1,
-        channel: ChannelRef::new("shop", "orders"),
-        subscriber: Destination::parse(name, "shop", "cluster.local").unwrap(),
-        reply_to: None,
-        dead_letter_sink: None,
-        policy: DeliveryPolicy {
-            retry: 1000,
-            backoff: Backoff {
-                policy: BackoffPolicy::Exponential,
-                delay: Duration::from_millis(50),
-                max: Duration::from_secs(1),
-                jitter: Jitter::Full,
-            },
-            timeout: Duration::from_secs(2),
-            connect_timeout: Duration::from_secs(1),
-            ..DeliveryPolicy::default()
-        },
-        flow: Flow::Running,
-    })
-}
-
-/// A data plane that sends a message every 50 ms to two subscribers, and ends when all are settled.
-fn busway(sim: &mut Sim<'_>, seed: u64) {
-    sim.client("busway", async move {
-        let mut world = World::new(Network::new(
-            Arc::new(Simulated),
-            Arc::new(Simulated),
-            Trust::mozilla(),
-        ));
-        world.clock = Arc::new(SimClock);
-        world.entropy = Arc::new(Seeded(AtomicU64::new(seed)));
-        let dataplane = DataPlane::start_local(None, Settings::default(), world)?;
-        let bus = FakeBus::new();
-        let channel = ChannelRef::new("shop", "orders");
-        let routes = [route("one"), route("two")];
-        for route in &routes {
-            bus.join(&channel, &route.subscription);
-        }
-        let plane = dataplane.add(&BusRef::parse("b")?, Arc::new(bus.clone()));
-        let channel_route = ChannelRoute {
-            channel: channel.clone(),
-            uid: Uid::new("c"),
-            generation: 1,
-            accepting: Accepting::Yes,
-            subscriptions: routes.to_vec(),
-        };
-        plane.publish(Arc::new(Routes {
-            loaded: true,
-            receiver: Arc::default(),
-            channels: HashMap::from([(channel, Arc::new(channel_route))]),
-        }));
-        for number in 0..MESSAGES {
-            for route in &routes {
-                let message = Message::default().with_body(number.to_string().into());
-                bus.put(
-                    &route.subscription,
-                    message,
-                    0,
-                    SimClock.now(),
-                    Fate::Deliver,
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        let left = || -> usize {
-            let each = routes
-                .iter()
-                .map(|r| bus.waiting(&r.subscription) + bus.out(&r.subscription));
-            each.sum()
-        };
-        while left() > 0 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        let settled = dataplane
-            .metrics()
-            .get("busway_dispatcher_settled", &["Delivered"]);
-        assert_eq!(settled, 2 * MESSAGES);
-        Ok(())
-    });
-}
-
-fn simulation(seed: u64) -> Sim<'static> {
-    turmoil::Builder::new()
-        .rng_seed(seed)
-        .enable_random_order()
-        .simulation_duration(Duration::from_secs(120))
-        .tick_duration(Duration::from_millis(1))
-        .min_message_latency(Duration::from_millis(1))
-        .max_message_latency(Duration::from_millis(10))
-        .build()
-}
-
-fn step_until(sim: &mut Sim<'_>, at: Duration) {
-    while sim.elapsed() < at {
-        sim.step().unwrap();
-    }
-}
-
-/// Every message came to both; the one in trouble may have got some twice, the other none.
-fn check(seen: &Seen) {
-    let seen = seen.lock().unwrap();
-    for number in 0..MESSAGES {
-        let times = |name: &str| seen.get(&(name.to_owned(), number.to_string())).copied();
-        assert_eq!(times("two"), Some(1), "message {number}");
-        assert!(times("one").is_some(), "message {number}");
-    }
+seeds! {
+    every_invariant_holds_for_the_seeds_from_0 0;
+    every_invariant_holds_for_the_seeds_from_25 1;
+    every_invariant_holds_for_the_seeds_from_50 2;
+    every_invariant_holds_for_the_seeds_from_75 3;
+    every_invariant_holds_for_the_seeds_from_100 4;
+    every_invariant_holds_for_the_seeds_from_125 5;
+    every_invariant_holds_for_the_seeds_from_150 6;
+    every_invariant_holds_for_the_seeds_from_175 7;
 }
 
 #[test]
-fn a_partition_delays_one_subscriber_and_loses_nothing() {
-    let seed = seed();
-    let seen = Seen::default();
-    let mut sim = simulation(seed);
-    subscriber(&mut sim, "one", &seen);
-    subscriber(&mut sim, "two", &seen);
-    busway(&mut sim, seed);
-    step_until(&mut sim, Duration::from_secs(1));
-    sim.partition("busway", "one");
-    step_until(&mut sim, Duration::from_secs(9));
-    sim.repair("busway", "one");
-    sim.run().unwrap();
-    check(&seen);
+fn a_seed_repeats_a_run_step_by_step() {
+    seeds::repeats(&[3, 77, 140]);
 }
 
 #[test]
-fn a_subscriber_that_crashes_and_comes_back_gets_everything() {
-    let seed = seed();
-    let seen = Seen::default();
-    let mut sim = simulation(seed);
-    subscriber(&mut sim, "one", &seen);
-    subscriber(&mut sim, "two", &seen);
-    busway(&mut sim, seed);
-    for second in [1, 3] {
-        step_until(&mut sim, Duration::from_secs(second));
-        sim.crash("one");
-        step_until(&mut sim, Duration::from_secs(second + 1));
-        sim.bounce("one");
+fn what_others_suffer_changes_nothing_for_a_subscription_that_is_well() {
+    seeds::compares(12);
+}
+
+/// Under `--cfg busway_plant`: each bug, found or not.
+#[cfg(busway_plant)]
+mod planted {
+    use busway_dataplane::plant::Plant;
+
+    use super::seeds;
+
+    macro_rules! planted {
+        ($($name:ident $bug:ident;)*) => {
+            $(#[test] fn $name() { seeds::finds(Plant::$bug); })*
+        };
     }
-    sim.run().unwrap();
-    check(&seen);
+
+    planted! {
+        an_early_ack_is_found EarlyAck;
+        a_forgotten_count_is_found CountForgotten;
+        a_shared_cursor_is_found SharedCursor;
+        a_key_released_early_is_found KeyReleased;
+        a_filter_kept_after_an_edit_is_found FilterKept;
+        a_dropped_dead_letter_is_found DeadLetterDropped;
+        one_attempt_too_many_is_found OneTooMany;
+        a_forgotten_retry_after_is_found RetryAfterForgotten;
+        a_late_pause_is_found PauseLate;
+        a_message_lost_at_drain_is_found LostAtDrain;
+    }
 }

@@ -20,7 +20,7 @@ pub mod hops;
 mod id;
 pub mod trace;
 
-pub use attributes::{Attributes, attribute};
+pub use attributes::{AttributeName, Attributes, InvalidAttributeName, attribute};
 pub use event::{InvalidEvent, Kind, Mode, SpecVersion};
 pub use id::{InvalidMessageId, MessageId};
 pub use keep::KeepHeaders;

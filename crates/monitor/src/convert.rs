@@ -4,6 +4,7 @@ pub(crate) mod addresses;
 pub(crate) mod bus;
 pub(crate) mod channel;
 pub(crate) mod delivery;
+pub(crate) mod ordering;
 pub(crate) mod subscription;
 
 use std::borrow::Cow;

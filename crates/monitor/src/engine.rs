@@ -8,12 +8,14 @@ mod loaded;
 mod look;
 mod notes;
 mod publish;
+mod replicas;
 mod report;
 mod take;
 mod tick;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -40,6 +42,7 @@ use crate::{
     queue::Queue,
     replicas::Replicas,
     routes::RouteTable,
+    share::Share,
     source::{Note, Source},
     status::{assemble::Ownership, writer::Writer},
     world::{Key, World},
@@ -96,6 +99,9 @@ pub(crate) struct Engine {
     /// What becomes ready when replicas load more.
     waiting: HashSet<Key>,
     routes: RouteTable,
+    share: Share,
+    /// Where the other replicas are, as the routes have it.
+    replicas_at: Vec<IpAddr>,
     publish_at: Option<Instant>,
     loaded_sequence: u64,
     notes: mpsc::Sender<Note>,
@@ -132,6 +138,8 @@ impl Engine {
             wakes: Due::default(),
             waiting: HashSet::new(),
             routes: RouteTable::default(),
+            share: Share::default(),
+            replicas_at: Vec::new(),
             publish_at: None,
             loaded_sequence: 0,
             notes,
@@ -157,6 +165,7 @@ impl Engine {
         let mut leadership = self.given.source.leadership();
         self.leader = *leadership.borrow_and_update();
         let mut replicas = self.given.replicas.changed();
+        let mut around = self.given.options.around.clone();
         let mut loaded = self.given.data_plane.as_ref().map(|d| d.loaded().watch());
         let recorder = self.record_notes();
         let mut use_cache = Some(Instant::now() + self.given.options.cache_after);
@@ -177,7 +186,8 @@ impl Engine {
                 ended = self.jobs.next() => self.finish(ended),
                 written = self.writer.next() => self.written(written),
                 () = changed(loaded.as_mut()) => self.follow_loaded(),
-                Ok(()) = replicas.changed() => self.replicas_changed(),
+                Ok(()) = replicas.changed() => self.replicas_changed(Instant::now()),
+                Ok(()) = around.changed() => self.mark(Key::Bus),
                 Some(subscription) = self.requeued.recv() => self.subscribe_again(&subscription),
                 told = feed.next() => match told {
                     Some((stream, told)) => {
@@ -200,6 +210,9 @@ impl Engine {
     /// Everything that can be done now.
     fn work(&mut self) {
         let now = Instant::now();
+        if self.share.due().is_none_or(|at| at <= now) {
+            self.count_replicas(now);
+        }
         while let Some(key) = self.wakes.take(now) {
             self.dirty.insert(key);
         }
@@ -232,6 +245,7 @@ impl Engine {
             self.writer.next_due(),
             self.statuses.next(),
             self.publish_at,
+            self.share.due(),
             use_cache.filter(|_| self.knows == Knows::Nothing),
         ]
         .into_iter()

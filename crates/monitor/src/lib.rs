@@ -3,6 +3,7 @@
 //! It has never heard of a data plane or of a certain bus: it is handed a [`busway_core::Bus`] and
 //! a [`busway_core::serving::DataPlane`].
 
+pub mod manifest;
 pub mod monitor;
 pub mod names;
 pub mod options;
@@ -19,6 +20,7 @@ mod health;
 mod jobs;
 mod queue;
 mod routes;
+mod share;
 mod status;
 mod trouble;
 mod world;

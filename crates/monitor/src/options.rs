@@ -4,8 +4,10 @@ use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use busway_core::{
     address::{DEFAULT_CLUSTER_DOMAIN, HostMap},
+    egress::Surroundings,
     world::{Clock, SystemClock},
 };
+use tokio::sync::watch;
 
 /// Hooks that run at once where nobody says otherwise: enough to hide a broker's latency, few
 /// enough not to flood it.
@@ -47,12 +49,12 @@ pub enum Orphans {
     NotMine,
 }
 
-/// Whether a loopback address may be a subscriber where a ClusterBus refuses IP literals.
+/// Whether a loopback address may be a subscriber.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Loopback {
     /// It may: dev mode and `--standalone`.
     Allowed,
-    /// It is an IP literal as any other.
+    /// It is not dialled, and an IP literal as any other.
     #[default]
     Refused,
 }
@@ -66,8 +68,10 @@ pub struct Options {
     pub role: Role,
     /// Whether it writes the status of what no bus owns.
     pub orphans: Orphans,
-    /// Whether loopback literals are subscribers under `subscribers: SameNamespace`.
+    /// Whether loopback is dialled, and its literals are subscribers under `subscribers: SameNamespace`.
     pub loopback: Loopback,
+    /// What is around this process, as it is known now: no subscription may dial it.
+    pub around: watch::Receiver<Arc<Surroundings>>,
     /// How long one hook may take; then it counts as failed.
     pub hook_timeout: Duration,
     /// The cluster's DNS domain.
@@ -96,6 +100,7 @@ impl Default for Options {
             role: Role::default(),
             orphans: Orphans::default(),
             loopback: Loopback::default(),
+            around: watch::channel(Arc::default()).1,
             hook_timeout: Duration::from_mins(1),
             cluster_domain: DEFAULT_CLUSTER_DOMAIN.to_owned(),
             hosts: None,

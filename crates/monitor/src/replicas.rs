@@ -1,5 +1,7 @@
 //! What the Monitor asks of the other replicas of its bus.
 
+use std::net::IpAddr;
+
 use busway_core::Uid;
 use tokio::sync::watch;
 
@@ -11,6 +13,13 @@ pub trait Replicas: Send + Sync + 'static {
 
     /// Whether any of them still serves an object, at whatever generation.
     fn any_serves(&self, object: &Uid) -> bool;
+
+    /// How many there are; nothing while that is not known yet.
+    fn ready(&self) -> Option<usize>;
+
+    /// Where they are, also those that are not ready, sorted. Subscriptions may not dial what is not
+    /// for messages there.
+    fn addresses(&self) -> Vec<IpAddr>;
 
     /// Changes when an answer may have changed.
     fn changed(&self) -> watch::Receiver<u64>;
@@ -33,6 +42,14 @@ impl Replicas for Alone {
 
     fn any_serves(&self, _: &Uid) -> bool {
         false
+    }
+
+    fn ready(&self) -> Option<usize> {
+        Some(0)
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
+        Vec::new()
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

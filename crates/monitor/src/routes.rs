@@ -7,6 +7,7 @@ use std::{
 
 use busway_core::{
     ChannelRef, Routes, SubscriptionRef,
+    egress::Egress,
     routes::{ChannelRoute, ReceiverSettings, SubscriptionRoute},
 };
 
@@ -22,6 +23,7 @@ pub(crate) struct RouteTable {
     /// Subscriptions of any snapshot so far, until they are forgotten.
     published: HashSet<SubscriptionRef>,
     receiver: Arc<ReceiverSettings>,
+    egress: Arc<Egress>,
     loaded: bool,
     changed: bool,
 }
@@ -93,6 +95,13 @@ impl RouteTable {
         }
     }
 
+    pub(crate) fn set_egress(&mut self, egress: Egress) {
+        if *self.egress != egress {
+            self.egress = Arc::new(egress);
+            self.changed = true;
+        }
+    }
+
     /// The first full load has happened.
     pub(crate) fn set_loaded(&mut self) {
         self.changed |= !self.loaded;
@@ -146,6 +155,7 @@ impl RouteTable {
         Arc::new(Routes {
             loaded: self.loaded,
             receiver: Arc::clone(&self.receiver),
+            egress: Arc::clone(&self.egress),
             channels: self.built.clone(),
         })
     }

@@ -19,6 +19,8 @@ mod failing;
 mod replicas;
 #[path = "monitor/rig.rs"]
 mod rig;
+#[path = "monitor/shares.rs"]
+mod shares;
 #[path = "monitor/start.rs"]
 mod start;
 #[path = "monitor/status.rs"]

@@ -67,6 +67,7 @@ struct Queue {
     waiting: VecDeque<Entry>,
     out: HashMap<u64, Entry>,
     waker: Option<Waker>,
+    broken: bool,
 }
 
 #[derive(Clone)]
@@ -131,6 +132,16 @@ impl FakeBus {
     /// The next so many calls of `dead_letter` fail.
     pub fn fail_store(&self, times: usize) {
         self.lock().store_errors = times;
+    }
+
+    /// The stream of a subscription breaks: what it gave out is given again by the next one.
+    pub fn break_stream(&self, subscription: &SubscriptionRef) {
+        let mut state = self.lock();
+        let queue = state.queues.entry(subscription.clone()).or_default();
+        queue.broken = true;
+        if let Some(waker) = queue.waker.take() {
+            waker.wake();
+        }
     }
 
     /// Every call of `publish` panics.
@@ -348,6 +359,10 @@ impl Stream for Consumer {
         let Some(queue) = state.queues.get_mut(&this.subscription) else {
             return Poll::Ready(None);
         };
+        if std::mem::take(&mut queue.broken) {
+            let error = BusError::Failed("told to".to_owned());
+            return Poll::Ready(Some(Err(error)));
+        }
         queue.waker = Some(cx.waker().clone());
         let full = queue.out.len() >= this.credit.messages;
         let now = Instant::now();

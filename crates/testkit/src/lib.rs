@@ -7,3 +7,4 @@ pub mod control;
 pub mod fakes;
 pub mod subscriber;
 pub mod wait;
+pub mod zoo;

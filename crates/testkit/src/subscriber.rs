@@ -1,5 +1,5 @@
-//! Subscribers on real loopback sockets: one that records what it gets and answers as told, and
-//! several that misbehave.
+//! A subscriber on a real loopback socket that records what it gets and answers as told. Those that
+//! misbehave are in the [`zoo`](crate::zoo).
 
 use std::{
     convert::Infallible,
@@ -16,11 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::wait::until;
 
@@ -257,126 +253,4 @@ async fn answer(state: &State, request: http::Request<Incoming>) -> Response<Ful
         tokio::time::sleep(answer.delay).await;
     }
     answer.response()
-}
-
-/// How a [`Misbehaving`] subscriber misbehaves, once it has read the beginning of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
-    /// It never answers.
-    Silent,
-    /// It closes without an answer.
-    Closes,
-    /// It sends the head of an answer and half its body, and closes.
-    BreaksOff,
-    /// It answers 202, one byte at a time.
-    Drips,
-    /// It answers 200 with a body that never ends.
-    Endless,
-    /// It answers with a header that never ends.
-    EndlessHeader,
-    /// It sends what is not HTTP.
-    Garbage,
-    /// It answers each first request of a connection with 202, and closes at the second.
-    ClosesKeptConnections,
-    /// It redirects to itself.
-    Redirects,
-}
-
-/// A subscriber that misbehaves. It ends when it is dropped.
-pub struct Misbehaving {
-    address: SocketAddr,
-    requests: Arc<AtomicUsize>,
-    _tasks: JoinSet<()>,
-}
-
-impl Misbehaving {
-    /// One of this manner.
-    ///
-    /// # Errors
-    /// When no loopback port can be bound.
-    pub async fn start(manner: Manner) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let requests = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&requests);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(misbehave(stream, manner, Arc::clone(&count)));
-                while connections.try_join_next().is_some() {}
-            }
-        });
-        Ok(Self {
-            address,
-            requests,
-            _tasks: tasks,
-        })
-    }
-
-    /// Its URL.
-    #[must_use]
-    pub fn url(&self) -> String {
-        format!("http://{}/", self.address)
-    }
-
-    /// Requests whose beginning it has read.
-    #[must_use]
-    pub fn requests(&self) -> usize {
-        self.requests.load(Ordering::Relaxed)
-    }
-}
-
-async fn misbehave(mut stream: TcpStream, manner: Manner, requests: Arc<AtomicUsize>) {
-    let mut buffer = vec![0; 64 * 1024];
-    let mut first = true;
-    while matches!(stream.read(&mut buffer).await, Ok(read) if read > 0) {
-        requests.fetch_add(1, Ordering::Relaxed);
-        let accepted = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
-        let written = match manner {
-            Manner::Silent => std::future::pending().await,
-            Manner::Closes => return,
-            Manner::BreaksOff => {
-                let half = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
-                let _written = stream.write_all(half).await;
-                return;
-            }
-            Manner::Drips => {
-                let mut written = Ok(());
-                for byte in accepted {
-                    written = stream.write_all(&[*byte]).await;
-                    tokio::task::yield_now().await;
-                }
-                written
-            }
-            Manner::Endless => {
-                let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-                let mut written = stream.write_all(head).await;
-                let chunk = [&b"1000\r\n"[..], &[b'x'; 4096], b"\r\n"].concat();
-                while written.is_ok() {
-                    written = stream.write_all(&chunk).await;
-                }
-                return;
-            }
-            Manner::EndlessHeader => {
-                let mut written = stream.write_all(b"HTTP/1.1 200 OK\r\nx: ").await;
-                while written.is_ok() {
-                    written = stream.write_all(&[b'x'; 4096]).await;
-                }
-                return;
-            }
-            Manner::Garbage => stream.write_all(b"220 mail.example.com ESMTP\r\n").await,
-            Manner::ClosesKeptConnections if !first => return,
-            Manner::ClosesKeptConnections => stream.write_all(accepted).await,
-            Manner::Redirects => {
-                let answer =
-                    b"HTTP/1.1 307 Temporary Redirect\r\nlocation: /\r\ncontent-length: 0\r\n\r\n";
-                stream.write_all(answer).await
-            }
-        };
-        first = false;
-        if written.is_err() {
-            return;
-        }
-    }
 }

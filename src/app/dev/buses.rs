@@ -4,12 +4,13 @@ use std::{collections::HashMap, fmt::Write as _, net::SocketAddr, sync::Arc, tim
 
 use anyhow::Context as _;
 use busway_buskit::{
-    Bus, BusRef,
+    Bus, BusRef, bundle,
     process::{Process, Served},
 };
 use busway_core::{
     address::HostMap,
     budget::MemoryBudget,
+    egress::Surroundings,
     serving,
     world::{Clock, SystemClock},
 };
@@ -19,7 +20,7 @@ use busway_monitor::{
     source::{Source, folder::FolderSource},
 };
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::objects;
@@ -51,6 +52,7 @@ pub(super) struct Buses<'a> {
 
 pub(super) struct Running {
     builtin: bool,
+    around: watch::Sender<Arc<Surroundings>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -97,6 +99,9 @@ impl Buses<'_> {
             self.data_plane.remove(&bus);
             self.process.remove(&bus);
         }
+        for (bus, running) in &self.running {
+            running.look_around(&self.source, bus);
+        }
         for (bus, builtin) in wanted {
             if !self.running.contains_key(&bus) {
                 self.start(bus, builtin);
@@ -113,15 +118,16 @@ impl Buses<'_> {
             (Arc::new(NotInDev(name.clone())), None)
         };
         let plane = self.data_plane.add(&name, Arc::clone(&bus));
+        let around = watch::Sender::new(Arc::default());
         let monitor = self
-            .monitor(bus, Orphans::NotMine)
+            .monitor(bus, Orphans::NotMine, &around)
             .data_plane(Arc::clone(&plane) as Arc<dyn serving::DataPlane>);
         self.process.add(Served {
             plane,
             monitor: monitor.clone(),
             counters,
         });
-        self.run(name, builtin, monitor);
+        self.run(name, builtin, monitor, around);
     }
 
     /// A channel of a bus that is not there, or a subscription of a missing channel, belongs to no
@@ -130,16 +136,23 @@ impl Buses<'_> {
         let name = BusRef::Cluster {
             name: ORPHANS.to_owned(),
         };
-        let monitor = self.monitor(Arc::new(Nothing), Orphans::Mine);
-        self.run(name, true, monitor);
+        let around = watch::Sender::new(Arc::default());
+        let monitor = self.monitor(Arc::new(Nothing), Orphans::Mine, &around);
+        self.run(name, true, monitor, around);
     }
 
-    fn monitor(&self, bus: Arc<dyn Bus>, orphans: Orphans) -> Monitor {
+    fn monitor(
+        &self,
+        bus: Arc<dyn Bus>,
+        orphans: Orphans,
+        around: &watch::Sender<Arc<Surroundings>>,
+    ) -> Monitor {
         let source = Arc::clone(&self.source) as Arc<dyn Source>;
         Monitor::new("busway-dev", source, bus).options(Options {
             parts: Parts::Both,
             orphans,
             loopback: Loopback::Allowed,
+            around: around.subscribe(),
             cluster_domain: self.args.cluster_domain.clone(),
             hosts: Some(self.hosts.clone()),
             receiver: Some(self.receiver),
@@ -148,17 +161,23 @@ impl Buses<'_> {
         })
     }
 
-    fn run(&mut self, name: BusRef, builtin: bool, monitor: Monitor) {
+    fn run(
+        &mut self,
+        name: BusRef,
+        builtin: bool,
+        monitor: Monitor,
+        around: watch::Sender<Arc<Surroundings>>,
+    ) {
         let stop = CancellationToken::new();
         let task = spawn(monitor, name.clone(), stop.clone());
-        self.running.insert(
-            name,
-            Running {
-                builtin,
-                stop,
-                task,
-            },
-        );
+        let running = Running {
+            builtin,
+            around,
+            stop,
+            task,
+        };
+        running.look_around(&self.source, &name);
+        self.running.insert(name, running);
     }
 
     pub(super) async fn stop(&mut self) {
@@ -169,6 +188,21 @@ impl Buses<'_> {
 }
 
 impl Running {
+    /// Reads the authorities of `egress.caBundle` anew: its ConfigMap is a manifest of the folder.
+    fn look_around(&self, source: &FolderSource, bus: &BusRef) {
+        self.around.send_if_modified(|around| {
+            let now = bundle::in_folder(source, bus, around.bundle.as_ref());
+            let differs = around.bundle != now;
+            if differs {
+                *around = Arc::new(Surroundings {
+                    bundle: now,
+                    ..Surroundings::clone(around)
+                });
+            }
+            differs
+        });
+    }
+
     async fn end(self) {
         self.stop.cancel();
         if let Err(error) = self.task.await {

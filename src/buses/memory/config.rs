@@ -40,16 +40,10 @@ pub(super) fn profile() -> Profile {
 }
 
 impl MemoryBus {
-    /// Takes the bus's settings; queues that are now over their bound are trimmed as a publish would.
+    /// Takes the bus's settings, for what comes from now on.
     pub(super) fn apply(&self, bus: &BusSpec) {
-        let settings = bus.memory.unwrap_or_default();
         self.budget.set_limit(bus.max_memory);
-        let before = std::mem::replace(&mut self.write().settings, settings);
-        if before != settings {
-            for queue in self.queues() {
-                self.trim(&queue, &settings);
-            }
-        }
+        self.write().settings = bus.memory.unwrap_or_default();
     }
 }
 

@@ -15,15 +15,16 @@ use busway_core::{
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{SharedQueue, queue::Take};
+use super::{SharedQueue, handout::Handout, queue::Take};
 
 /// The messages of a queue, within this credit.
 pub(super) fn deliveries(
     queue: Arc<SharedQueue>,
     credit: Credit,
+    handout: Handout,
     clock: Arc<dyn Clock>,
 ) -> Deliveries {
-    let id = queue.lock().attach(credit);
+    let id = queue.lock().attach(credit, handout);
     let consumer = Arc::new(Consumer { queue, clock });
     Consuming {
         consumer,

@@ -70,15 +70,6 @@ impl MemoryBus {
         Ok(())
     }
 
-    /// Sheds what is over the bounds. A queue of `reject` is left to drain.
-    pub(super) fn trim(&self, queue: &SharedQueue, settings: &MemorySettings) {
-        if settings.when_full == WhenFull::DropOldest {
-            let (shed, wake) = queue.lock().trim(settings);
-            self.counters.add_shed(shed);
-            wake.wake();
-        }
-    }
-
     fn space(&self, size: usize, places: usize, when_full: WhenFull) -> Result<Space, Refused> {
         let needed = size + MESSAGE_OVERHEAD + places * ENTRY_COST;
         let limit = self.budget.limit();

@@ -2,7 +2,12 @@
 
 mod shelf;
 
-use std::{collections::HashMap, sync::Arc, task::Waker, time::SystemTime};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    task::Waker,
+    time::{Duration, SystemTime},
+};
 
 use busway_core::{
     budget::Reservation,
@@ -12,8 +17,14 @@ use busway_core::{
 use busway_message::Message;
 use tokio::time::Instant;
 
-use super::config::{MAX_SHED_BYTES, MAX_SHED_MESSAGES, fits};
+use super::{
+    config::{MAX_SHED_BYTES, MAX_SHED_MESSAGES, fits},
+    handout::{Handout, Holding},
+};
 use shelf::Shelf;
+
+/// When a consumer looks again that others keep from taking more.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A message as all queues of its channel share it.
 #[derive(Debug)]
@@ -125,7 +136,10 @@ struct Held {
 struct Consumer {
     id: u64,
     credit: Credit,
+    handout: Handout,
     held: Use,
+    /// Counted among those that hold something.
+    holding: Option<Holding>,
     waiting: Option<(Waker, WaitsFor)>,
 }
 
@@ -157,16 +171,25 @@ impl Use {
 /// Filling: bounds are kept before an entry goes in.
 impl Queue {
     /// Takes an entry, shedding the oldest that nobody holds where there is no room; when all are
-    /// held, that is the new one.
+    /// held, that is the new one. A queue that is over its bound already, because that was lowered, comes
+    /// down to it by two for each that comes: all at once would be more than a sink can take.
     pub(super) fn push(&mut self, mut entry: Entry, settings: &MemorySettings) -> (Shed, Wakers) {
         let mut shed = Shed::default();
         if self.closed {
             return (shed, Wakers::default());
         }
         entry.sequence = self.sequence();
+        let over = !fits(self.messages(), self.bytes(), settings);
+        let mut given = Use::default();
         while !self.has_room(entry.size(), settings) {
+            if over && given.messages >= 2 && given.bytes >= 2 * entry.size() {
+                break;
+            }
             match self.live.pop_oldest() {
-                Some(oldest) => self.shed_entry(oldest, &mut shed),
+                Some(oldest) => {
+                    given.add(oldest.size());
+                    self.shed_entry(oldest, &mut shed);
+                }
                 None => {
                     self.shed_entry(entry, &mut shed);
                     return (shed, self.wakers());
@@ -204,17 +227,6 @@ impl Queue {
         entry.sequence = self.sequence();
         self.live.push(entry);
         self.wakers_for(WaitsFor::Message)
-    }
-
-    /// Sheds the oldest until the queue fits.
-    pub(super) fn trim(&mut self, settings: &MemorySettings) -> (Shed, Wakers) {
-        let mut shed = Shed::default();
-        while !fits(self.messages(), self.bytes(), settings)
-            && let Some(oldest) = self.live.pop_oldest()
-        {
-            self.shed_entry(oldest, &mut shed);
-        }
-        (shed, self.wakers())
     }
 
     /// Sheds the oldest until it is enough, at most so many; when none is left, drops what was shed
@@ -290,14 +302,16 @@ impl Queue {
 /// Emptying.
 impl Queue {
     /// A new consumer. Consumers take turns: the one that came first gets everything until it goes.
-    pub(super) fn attach(&mut self, credit: Credit) -> u64 {
+    pub(super) fn attach(&mut self, credit: Credit, handout: Handout) -> u64 {
         self.next_consumer += 1;
         let id = self.next_consumer;
         if !self.closed {
             self.consumers.push(Consumer {
                 id,
                 credit,
+                handout,
                 held: Use::default(),
+                holding: None,
                 waiting: None,
             });
         }
@@ -325,7 +339,7 @@ impl Queue {
     pub(super) fn take(&mut self, consumer: u64, now: Instant, waker: &Waker) -> Take {
         self.live.ripen(now);
         self.shed.ripen(now);
-        let next_due = [self.live.next_due(), self.shed.next_due()];
+        let mut next_due = [self.live.next_due(), self.shed.next_due(), None];
         let turn = self.consumers.first().map(|first| first.id);
         let Some(me) = self.consumers.iter_mut().find(|c| c.id == consumer) else {
             return Take::Ended;
@@ -341,11 +355,15 @@ impl Queue {
                 if me.has_credit(size)
                     && let Some(entry) = self.live.pop_ready()
                 {
-                    me.held.add(size);
+                    me.takes(size);
                     self.held_use.add(size);
                     return Take::Taken(self.hold(consumer, entry, Fate::Deliver));
                 }
                 waits_for = WaitsFor::Credit;
+                // Others may let go of what is shared, which nobody tells it.
+                if me.has_own_credit(size) {
+                    next_due[2] = Some(now + LOOK_AGAIN);
+                }
             }
         }
         match &mut me.waiting {
@@ -441,7 +459,7 @@ impl Queue {
             Fate::Deliver => {
                 self.held_use.remove(size);
                 if let Some(consumer) = self.consumers.iter_mut().find(|c| c.id == held.consumer) {
-                    consumer.held.remove(size);
+                    consumer.lets_go(size);
                 }
             }
         }
@@ -470,10 +488,28 @@ impl Queue {
 
 impl Consumer {
     /// One message may pass the bytes, so that a large one is not stuck.
-    const fn has_credit(&self, size: usize) -> bool {
+    fn has_credit(&self, size: usize) -> bool {
+        let most = || self.handout.most();
         self.held.messages == 0
-            || (self.held.messages < self.credit.messages
-                && self.held.bytes.saturating_add(size) <= self.credit.bytes)
+            || (self.has_own_credit(size) && self.held.bytes.saturating_add(size) <= most())
+    }
+
+    /// Whether it has, where there is memory for all.
+    const fn has_own_credit(&self, size: usize) -> bool {
+        self.held.messages < self.credit.messages
+            && self.held.bytes.saturating_add(size) <= self.credit.bytes
+    }
+
+    fn takes(&mut self, size: usize) {
+        self.held.add(size);
+        self.holding.get_or_insert_with(|| self.handout.hold());
+    }
+
+    fn lets_go(&mut self, size: usize) {
+        self.held.remove(size);
+        if self.held.messages == 0 {
+            self.holding = None;
+        }
     }
 }
 

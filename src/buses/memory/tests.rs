@@ -194,14 +194,20 @@ async fn over_the_memory_of_the_process_a_rejecting_bus_is_unavailable() {
 }
 
 #[tokio::test]
-async fn new_settings_hold_at_once() {
+async fn new_settings_hold_for_what_comes_and_a_queue_comes_down_to_them_bit_by_bit() {
     let bus = bus(settings(WhenFull::DropOldest, 10), 1 << 20, &["s"]).await;
     for n in 0..10 {
         send(&bus, n.to_string()).await.unwrap();
     }
     let spec = bus_spec(settings(WhenFull::DropOldest, 4), 1 << 20);
     bus.sync_bus(&spec).await.unwrap();
-    assert_eq!(bus.stats().shed, 6);
+    assert_eq!(bus.stats().shed, 0);
+    for (sent, held) in (1..=8).zip([9, 8, 7, 6, 5, 4, 4, 4]) {
+        send(&bus, "m").await.unwrap();
+        let stats = bus.stats();
+        // What was shed is handed out as dead letters, and counts until then.
+        assert_eq!(stats.held - stats.shed, held, "after {sent}");
+    }
     let spec = bus_spec(settings(WhenFull::Reject, 4), 1 << 20);
     bus.sync_bus(&spec).await.unwrap();
     assert_eq!(send(&bus, "no").await.unwrap_err().reason(), "Busy");
@@ -269,4 +275,40 @@ async fn a_sleeping_consumer_is_woken_by_a_publish_a_settlement_and_the_end() {
     }
     bus.unsubscribe(&subscription("s")).await.unwrap();
     task.await.unwrap();
+}
+
+#[tokio::test]
+async fn those_that_hold_what_they_took_leave_room_for_others() {
+    const LIMIT: usize = 1 << 20;
+    let names = ["a", "b", "c", "d"];
+    let bus = bus(settings(WhenFull::DropOldest, 100_000), LIMIT, &names).await;
+    let mut consumers = Vec::new();
+    for name in names {
+        consumers.push((consume(&bus, name).await, Vec::new()));
+    }
+    // Many times what fits, and nobody settles.
+    for _ in 0..1000 {
+        send(&bus, vec![0; 4096]).await.unwrap();
+        for (consumer, held) in &mut consumers {
+            while let Some(Some(Ok(delivery))) = consumer.next().now_or_never() {
+                held.push(delivery);
+            }
+        }
+    }
+    for (_, held) in &consumers {
+        let kept: usize = held.iter().map(|d| d.message.size()).sum();
+        assert!((LIMIT / 20..LIMIT * 3 / 4).contains(&kept), "{kept}");
+    }
+    // Who is quick gets each message though memory is scarce.
+    assert!(bus.budget.used() > LIMIT / 2);
+    let (quick, held) = consumers.pop().unwrap();
+    drop(held);
+    drop(quick);
+    let mut quick = consume(&bus, "d").await;
+    let mut got = 0;
+    while let Some(Some(Ok(delivery))) = quick.next().now_or_never() {
+        delivery.settle.done().await.unwrap();
+        got += 1;
+    }
+    assert!(got > 10, "{got}");
 }

@@ -1,11 +1,8 @@
 //! The table itself. When a field starts to work, its row changes, and `docs/fields.md` with it.
 
 use super::Field;
-use super::Support::{self, Only, OnlyNumbers, Operator, Refused, Working};
+use super::Support::{self, Operator, Refused, Working};
 
-const LATER_DELIVERY: &str = "comes with the complete delivery policy";
-const LATER_FILTERS: &str = "comes with filters";
-const LATER_ORDERING: &str = "comes with ordering";
 const LATER_MIGRATION: &str = "comes with migration";
 const LATER_SECURITY: &str = "comes with authentication";
 
@@ -31,8 +28,8 @@ pub(super) const BUS: &[Field] = &[
     field("spec.server.bodyTimeout", Working),
     field("spec.server.maxHops", Working),
     field("spec.server.keepHeaders[]", Working),
-    field("spec.egress.allow[]", Refused(LATER_DELIVERY)),
-    field("spec.egress.caBundle.configMap", Refused(LATER_DELIVERY)),
+    field("spec.egress.allow[]", Working),
+    field("spec.egress.caBundle.configMap", Working),
     field("spec.networkPolicy.enabled", Operator),
     field("spec.limits.connections", Working),
     field("spec.limits.memory", Working),
@@ -74,8 +71,8 @@ pub(super) const SUBSCRIPTION: &[Field] = &[
     field("spec.replyTo", Working),
     field("spec.arguments[].name", Working),
     field("spec.arguments[].value", Working),
-    field("spec.filters[]", Refused(LATER_FILTERS)),
-    field("spec.ordering.key", Refused(LATER_ORDERING)),
+    field("spec.filters[]", Working),
+    field("spec.ordering.key", Working),
     field("spec.paused", Working),
 ];
 
@@ -92,14 +89,11 @@ pub(super) const DELIVERY: &[Field] = &[
     field("spec.delivery.statusRules[].status", Working),
     field("spec.delivery.statusRules[].action", Working),
     field("spec.delivery.deadLetterSink", Working),
-    field("spec.delivery.maxInFlight", OnlyNumbers(LATER_DELIVERY)),
+    field("spec.delivery.maxInFlight", Working),
     field("spec.delivery.maxUnsettled", Working),
-    field("spec.delivery.rate.perSecond", Refused(LATER_DELIVERY)),
-    field("spec.delivery.rate.burst", Refused(LATER_DELIVERY)),
-    field(
-        "spec.delivery.onGone",
-        Only(&["dead-letter"], LATER_DELIVERY),
-    ),
-    field("spec.delivery.redirects", Only(&["Never"], LATER_DELIVERY)),
-    field("spec.delivery.protocol", Only(&["Auto"], LATER_DELIVERY)),
+    field("spec.delivery.rate.perSecond", Working),
+    field("spec.delivery.rate.burst", Working),
+    field("spec.delivery.onGone", Working),
+    field("spec.delivery.redirects", Working),
+    field("spec.delivery.protocol", Working),
 ];

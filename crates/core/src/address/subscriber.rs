@@ -80,6 +80,10 @@ impl Destination {
             None => return Err(malformed("it has no host".to_owned())),
             Some(Host::Domain(name)) => {
                 let name = name.strip_suffix('.').unwrap_or(name);
+                // What `url` lets through, and no name server would be asked for.
+                if name.split('.').any(str::is_empty) {
+                    return Err(malformed("its host has an empty label".to_owned()));
+                }
                 // No Service can be meant by it (RFC 6761), and every laptop has one.
                 if is_label(name) && name != "localhost" {
                     format!("{name}.{namespace}.svc.{cluster_domain}")
@@ -153,6 +157,45 @@ impl Destination {
             .unwrap_or(host)
             .parse()
             .ok()
+    }
+
+    /// Whether a connection to one serves the other: scheme, host and port are the same.
+    #[must_use]
+    pub fn is_same_host(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+            || (self.inner.https == other.inner.https
+                && self.inner.host_header == other.inner.host_header)
+    }
+
+    /// Where `location` of an answer leads to (RFC 9110 §10.2.2), when scheme, host and port stay
+    /// the same; with the same authorization.
+    #[must_use]
+    pub fn on_same_host(&self, location: &str) -> Option<Self> {
+        if location.len() > LONGEST {
+            return None;
+        }
+        let scheme = if self.inner.https { "https" } else { "http" };
+        let authority = self.inner.host_header.to_str().ok()?;
+        let here = Url::parse(&format!("{scheme}://{authority}{}", self.inner.target)).ok()?;
+        let there = here.join(location).ok()?;
+        if there.origin() != here.origin() {
+            return None;
+        }
+        let target = match there.query() {
+            Some(query) => format!("{}?{query}", there.path()),
+            None => there.path().to_owned(),
+        };
+        Some(Self {
+            inner: Arc::new(Inner {
+                shown: format!("{scheme}://{authority}{}", there.path()),
+                https: self.inner.https,
+                host: self.inner.host.clone(),
+                port: self.inner.port,
+                host_header: self.inner.host_header.clone(),
+                target: target.parse().ok()?,
+                authorization: self.inner.authorization.clone(),
+            }),
+        })
     }
 
     /// The port to connect to.

@@ -29,6 +29,17 @@ fn every_row_of_the_outcome_table_holds() {
 }
 
 #[test]
+fn a_refusal_names_its_rule_and_the_way_out_and_has_one_reason() {
+    let failure = Failure::Forbidden(crate::egress::Forbidden::Metadata);
+    assert_eq!(failure.reason(), "EgressRefused");
+    assert_eq!(
+        Outcome::Failed(failure).to_string(),
+        "EgressRefused: not dialled: it is a cloud's metadata or credentials service; \
+         spec.egress.allow of the bus opens addresses"
+    );
+}
+
+#[test]
 fn rules_come_first_and_the_first_that_matches_wins() {
     let rules = [
         StatusRule::new("418", RuleAction::Accept).unwrap(),

@@ -67,6 +67,51 @@ fn age_counts_from_acceptance_and_a_clock_set_back_expires_nothing() {
     assert!(!expired(&policy, then, then - Duration::from_secs(500)));
 }
 
+#[test]
+fn values_at_their_limits_neither_overflow_nor_pass_the_cap() {
+    let limits = [
+        Duration::ZERO,
+        Duration::from_nanos(1),
+        crate::duration::LONGEST,
+        Duration::MAX,
+    ];
+    for policy in [BackoffPolicy::Linear, BackoffPolicy::Exponential] {
+        for jitter in [Jitter::None, Jitter::Equal, Jitter::Full] {
+            for (delay, max) in limits
+                .iter()
+                .flat_map(|d| limits.iter().map(move |m| (*d, *m)))
+            {
+                let backoff = Backoff {
+                    policy,
+                    delay,
+                    max,
+                    jitter,
+                };
+                for n in [0, 1, 2, 32, 33, u32::MAX] {
+                    for random in [0, u64::MAX] {
+                        let wait = backoff.wait(n, random);
+                        assert!(wait <= max, "{backoff:?} {n} {random}: {wait:?}");
+                    }
+                }
+            }
+        }
+    }
+    let policy = DeliveryPolicy {
+        retry: u32::MAX,
+        retry_after_max: Duration::ZERO,
+        max_age: Some(Duration::ZERO),
+        ..DeliveryPolicy::default()
+    };
+    let asked = Some(Duration::MAX);
+    assert!(matches!(
+        next(&policy, u32::MAX, asked, 0),
+        Next::After(wait) if wait <= policy.backoff.max
+    ));
+    let then = SystemTime::UNIX_EPOCH;
+    assert!(!expired(&policy, then, then));
+    assert!(expired(&policy, then, then + Duration::from_nanos(1)));
+}
+
 proptest! {
     #[test]
     fn jitter_stays_in_its_interval(

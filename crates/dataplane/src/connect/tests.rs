@@ -2,15 +2,17 @@
 
 use std::net::Ipv4Addr;
 
-use busway_core::address::DEFAULT_CLUSTER_DOMAIN;
-use rustls::{
-    RootCertStore, ServerConfig,
-    crypto::aws_lc_rs,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+use busway_core::{
+    address::DEFAULT_CLUSTER_DOMAIN,
+    egress::{Forbidden, Surroundings},
 };
+use busway_testkit::zoo::Authority;
+use rustls::RootCertStore;
 use tokio::{io::AsyncReadExt as _, net::TcpListener};
 
 use super::*;
+
+mod bundle;
 
 struct Names(Vec<IpAddr>);
 
@@ -42,39 +44,40 @@ async fn the_next_address_is_tried_and_a_mapped_name_is_not_looked_up() {
     let ips = [Ipv4Addr::new(127, 0, 0, 99).into(), address.ip()];
     let network = network(&ips, Trust::mozilla());
     let url = format!("http://web.example:{}", address.port());
-    assert!(network.open(&to(&url), WITHIN).await.is_ok());
+    assert!(
+        network
+            .open(&to(&url), Wish::Negotiated, WITHIN, &Egress::open())
+            .await
+            .is_ok()
+    );
     let mut hosts = HostMap::new(DEFAULT_CLUSTER_DOMAIN);
     hosts.insert("web.shop.svc", address);
     let network = network.with_hosts(hosts);
-    assert!(network.open(&to("web"), WITHIN).await.is_ok());
+    assert!(
+        network
+            .open(&to("web"), Wish::Negotiated, WITHIN, &Egress::open())
+            .await
+            .is_ok()
+    );
     assert_eq!(
-        network.open(&to("other"), WITHIN).await.err(),
+        network
+            .open(&to("other"), Wish::Negotiated, WITHIN, &Egress::open())
+            .await
+            .err(),
         Some(Failure::Dns)
     );
     let nobody = to("http://127.0.0.99:1/");
     assert_eq!(
-        network.open(&nobody, WITHIN).await.err(),
+        network
+            .open(&nobody, Wish::Negotiated, WITHIN, &Egress::open())
+            .await
+            .err(),
         Some(Failure::Connect)
     );
 }
 
-/// A TLS server for `web.example`, whose certificate is valid until then.
-async fn tls_server(until: (i32, u8, u8)) -> (SocketAddr, RootCertStore) {
-    let mut params = rcgen::CertificateParams::new(vec!["web.example".to_owned()]).unwrap();
-    params.not_before = rcgen::date_time_ymd(2000, 1, 1);
-    params.not_after = rcgen::date_time_ymd(until.0, until.1, until.2);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.der().clone()).unwrap();
-    let secret = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], secret)
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+/// A TLS server with such a certificate.
+async fn tls_server(acceptor: tokio_rustls::TlsAcceptor) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -87,28 +90,111 @@ async fn tls_server(until: (i32, u8, u8)) -> (SocketAddr, RootCertStore) {
             });
         }
     });
-    (address, roots)
+    address
+}
+
+fn trusting(authority: &Authority) -> Trust {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.certificate()).unwrap();
+    Trust::roots(roots)
 }
 
 #[tokio::test]
 async fn https_needs_a_certificate_that_is_trusted_valid_and_of_that_name() {
-    let (good, roots) = tls_server((2100, 1, 1)).await;
-    let (expired, expired_roots) = tls_server((2020, 1, 1)).await;
-    for (address, roots, name, result) in [
-        (good, &roots, "web.example", None),
-        (good, &roots, "other.example", Some(Failure::Tls)),
-        (good, &expired_roots, "web.example", Some(Failure::Tls)),
-        (expired, &expired_roots, "web.example", Some(Failure::Tls)),
+    let (authority, other) = (Authority::new().unwrap(), Authority::new().unwrap());
+    let good = tls_server(authority.good(&["web.example"], &[]).unwrap()).await;
+    let expired = tls_server(authority.expired(&["web.example"]).unwrap()).await;
+    for (address, trusted, name, result) in [
+        (good, &authority, "web.example", None),
+        (good, &authority, "other.example", Some(Failure::Tls)),
+        (good, &other, "web.example", Some(Failure::Tls)),
+        (expired, &authority, "web.example", Some(Failure::Tls)),
     ] {
-        let network = network(&[address.ip()], Trust::roots(roots.clone()));
+        let network = network(&[address.ip()], trusting(trusted));
         let url = format!("https://{name}:{}/", address.port());
-        let opened = network.open(&to(&url), WITHIN).await;
+        let opened = network
+            .open(&to(&url), Wish::Negotiated, WITHIN, &Egress::open())
+            .await;
         assert_eq!(opened.err(), result, "{url}");
     }
     // Not TLS at all, and one that says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/", silent.local_addr().unwrap());
     let network = network(&[], Trust::mozilla());
-    let opened = network.open(&to(&url), Duration::from_millis(200)).await;
+    let opened = network
+        .open(
+            &to(&url),
+            Wish::Negotiated,
+            Duration::from_millis(200),
+            &Egress::open(),
+        )
+        .await;
     assert_eq!(opened.err(), Some(Failure::Tls));
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_allowed_is_not_dialled_whatever_name_leads_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
+    let network = network(
+        &[Ipv4Addr::LOCALHOST.into(), mapped.into()],
+        Trust::mozilla(),
+    );
+    let guard = Egress::default();
+    for url in [
+        "http://web.example",
+        "http://127.0.0.1",
+        "http://[::ffff:127.0.0.1]",
+        "http://localhost.example",
+    ] {
+        let to = to(&format!("{url}:{}", address.port()));
+        let opened = network.open(&to, Wish::Negotiated, WITHIN, &guard).await;
+        let refused = Failure::Forbidden(Forbidden::Loopback);
+        assert_eq!(opened.err(), Some(refused), "{url}");
+    }
+    let allowed = Egress {
+        allow: vec!["127.0.0.0/8".parse().unwrap()],
+        ..Egress::default()
+    };
+    let web = to(&format!("http://web.example:{}", address.port()));
+    assert!(
+        network
+            .open(&web, Wish::Negotiated, WITHIN, &allowed)
+            .await
+            .is_ok()
+    );
+    // A name that this process was given an address for.
+    let mut hosts = HostMap::new(DEFAULT_CLUSTER_DOMAIN);
+    hosts.insert("web.shop.svc", address);
+    let network = network.with_hosts(hosts);
+    assert!(
+        network
+            .open(&to("web"), Wish::Negotiated, WITHIN, &guard)
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn the_bus_takes_messages_by_its_name_and_nothing_else() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let network = network(&[address.ip()], Trust::mozilla());
+    let guard = Egress {
+        around: Arc::new(Surroundings {
+            service_names: vec!["bus.example".to_owned()],
+            ..Surroundings::default()
+        }),
+        loopback: true,
+        ..Egress::default()
+    };
+    for (name, refused) in [
+        ("bus.example", Some(Failure::Forbidden(Forbidden::BusPort))),
+        ("web.example", None),
+    ] {
+        let to = to(&format!("http://{name}:{}", address.port()));
+        let opened = network.open(&to, Wish::Negotiated, WITHIN, &guard).await;
+        assert_eq!(opened.err(), refused, "{name}");
+    }
 }

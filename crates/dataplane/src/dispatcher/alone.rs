@@ -1,9 +1,10 @@
 //! The dispatcher without a data plane: one message, one attempt, no policy.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use busway_core::{
     address::{DEFAULT_CLUSTER_DOMAIN, Destination, InvalidDestination},
+    egress::Egress,
     outcome::{Failure, Outcome, Verdict, classify},
     policy::DeliveryPolicy,
 };
@@ -27,6 +28,7 @@ pub struct MessageDispatcher {
     connect_timeout: Duration,
     max_reply: usize,
     cluster_domain: String,
+    egress: Arc<Egress>,
 }
 
 impl std::fmt::Debug for MessageDispatcher {
@@ -95,7 +97,16 @@ impl MessageDispatcher {
             connect_timeout: policy.connect_timeout,
             max_reply: busway_core::routes::ReceiverSettings::default().max_body,
             cluster_domain: DEFAULT_CLUSTER_DOMAIN.to_owned(),
+            egress: Arc::default(),
         }
+    }
+
+    /// With this guard. Without it the built-in rules hold; the surroundings of the process are for
+    /// its author to tell, and [`Egress::open`] lets everything pass.
+    #[must_use]
+    pub fn with_egress(mut self, egress: Egress) -> Self {
+        self.egress = Arc::new(egress);
+        self
     }
 
     /// POSTs a message to a destination, and the reply, if there is one, to
@@ -140,10 +151,11 @@ impl MessageDispatcher {
     async fn post(&self, message: &Message, to: &Destination) -> Ended {
         let attempt = async {
             let network = &self.world.network;
-            let mut link = Link::open(network, to, self.connect_timeout).await?;
+            let mut link = Link::alone(network, to, self.connect_timeout, &self.egress).await?;
             let wanted = Wanted {
                 read: self.max_reply,
                 keep: self.max_reply,
+                budget: None,
             };
             let request = request::post(message, to, None, &*self.world.entropy);
             let answer = link.exchange(request, wanted).await;
@@ -156,10 +168,12 @@ impl MessageDispatcher {
             Ok(answer) => Ended {
                 outcome: Outcome::Status(answer.status),
                 answer: Some(answer),
+                told: false,
             },
             Err(failure) => Ended {
                 outcome: Outcome::Failed(failure),
                 answer: None,
+                told: false,
             },
         }
     }

@@ -1,11 +1,18 @@
 //! What comes after an attempt.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use busway_core::{
     bus::BusError,
-    outcome::{Cause, Outcome, Settled, Verdict, classify},
+    gate,
+    outcome::{Cause, Failure, Outcome, Settled, Verdict, classify},
     pacing::{self, Next},
+    policy::DeliveryPolicy,
     retry_after,
     routes::SubscriptionRoute,
 };
@@ -19,7 +26,7 @@ use super::{
     state::{Mode, Subscription},
 };
 use crate::{
-    metrics::{BUS_CALLS, Counts, Family, cause_index},
+    metrics::{BUS_CALLS, Counts, Family, Own, cause_index},
     observer::{Event, Stage},
     problem::{Problem, TYPE_PREFIX},
 };
@@ -30,21 +37,41 @@ const RETURN_FROM: Duration = Duration::from_secs(30);
 
 impl Subscription {
     /// Decides on a job whose attempt has ended.
-    pub(super) fn conclude(self: &Rc<Self>, mut job: Job, ended: Ended, route: &SubscriptionRoute) {
+    pub(super) fn conclude(
+        self: &Rc<Self>,
+        mut job: Job,
+        ended: Ended,
+        took: Duration,
+        route: &SubscriptionRoute,
+    ) {
         let policy = &route.policy;
         let verdict = classify(ended.outcome, &policy.status_rules);
+        // What another subscriber answered, before an edit, says nothing of this one.
+        let of_now = job.stage == Stage::Subscriber && self.is_at(route);
+        let passage = job.passage.take();
+        if verdict != Verdict::Delivered {
+            self.went_wrong(job.stage, ended.outcome);
+        }
         if job.stage == Stage::Subscriber {
             job.stored = job.attempts;
-            if verdict == Verdict::Delivered {
-                self.health.delivered();
-            } else {
-                self.health.failed(ended.outcome, self.world.clock.now());
-            }
+        }
+        if of_now && verdict == Verdict::Delivered {
+            self.health.delivered();
+        } else if of_now {
+            self.health.failed(ended.outcome, self.world.clock.now());
+        }
+        let asked = (verdict == Verdict::Retry)
+            .then(|| self.asked_to_wait(&ended))
+            .flatten();
+        if of_now && !ended.told {
+            let meaning = meaning(&job, &ended, verdict, asked, policy);
+            self.ended(passage, meaning, took);
+        } else {
+            drop(passage);
         }
         if verdict == Verdict::Delivered {
             return self.delivered(job, ended, route);
         }
-        let asked = self.asked_to_wait(&ended);
         let looped = is_loop(job.stage, &ended);
         let body = ended.answer.map(|answer| answer.body);
         job.last = Some(Failed::new(ended.outcome, &body.unwrap_or_default()));
@@ -55,10 +82,13 @@ impl Subscription {
             Verdict::Delivered => {}
             Verdict::Reject => self.fail(job, Cause::Rejected),
             Verdict::Gone => {
-                if job.stage == Stage::Subscriber {
-                    self.health.gone();
+                if of_now {
+                    self.found_gone(route);
                 }
                 self.fail(job, Cause::Gone);
+            }
+            Verdict::Retry if planted!(DeadLetterDropped) && job.stage == Stage::DeadLetter => {
+                self.finish(job, Settled::DeadLettered(Cause::Rejected));
             }
             Verdict::Retry => {
                 let random = self.world.entropy.next();
@@ -70,13 +100,23 @@ impl Subscription {
         }
     }
 
+    /// Whether a route goes where messages go now.
+    fn is_at(&self, route: &SubscriptionRoute) -> bool {
+        let now = self.route.borrow();
+        std::ptr::eq(Arc::as_ptr(&now), route) || now.subscriber == route.subscriber
+    }
+
     fn delivered(self: &Rc<Self>, mut job: Job, ended: Ended, route: &SubscriptionRoute) {
         match job.stage {
             Stage::Subscriber if route.reply_to.is_some() => {
                 let keep = self.plane.keep();
+                let mut ended = ended;
+                let room = ended.answer.as_mut().and_then(|answer| answer.room.take());
                 match reply::of(&job.message, ended, &keep) {
                     Reply::None => self.finish(job, Settled::Delivered),
                     Reply::Message(reply) => {
+                        let budget = self.plane.budget();
+                        job.room = Some(self.tally.keep_reply(reply.size(), room, budget));
                         job.message = reply;
                         job.stage = Stage::Reply;
                         job.attempts = 0;
@@ -111,8 +151,12 @@ impl Subscription {
     }
 
     /// Puts a job aside until its next attempt.
-    fn wait(self: &Rc<Self>, job: Job, wait: Duration) {
+    fn wait(self: &Rc<Self>, mut job: Job, wait: Duration) {
+        if planted!(KeyReleased) {
+            self.settled_of(job.key.take().as_ref());
+        }
         self.counts.add(Family::Retries, job.stage.index(), 1);
+        self.own().one(Own::Retries, job.stage.index());
         self.world.tell(|| Event::Waiting {
             id: job.id(),
             subscription: &self.name,
@@ -133,16 +177,19 @@ impl Subscription {
             }
             return;
         }
-        if leaves && self.can_delay {
+        // One that the bus keeps for a while would be overtaken by the next of its key.
+        if leaves && self.can_delay && job.key.is_none() {
             return self.return_until(job, wait);
         }
         let this = Rc::clone(self);
         self.chore(async move {
             let stored = job.settle.extend(job.attempts).await;
+            // Its stream broke during the attempt, and the bus gives it again: two would count it.
+            let is_held = stored != Err(BusError::NotHeld);
             note(&this.counts, "extend", stored);
             match this.mode.get() {
-                Mode::Running | Mode::Emptying => this.send_at(at, job),
-                Mode::Reopening | Mode::Holding | Mode::Draining => job.settle.release(),
+                Mode::Running | Mode::Emptying if is_held => this.send_at(at, job),
+                _ => this.release(job),
             }
         });
     }
@@ -159,27 +206,82 @@ impl Subscription {
     }
 
     /// Settles a job.
-    pub(super) fn finish(&self, job: Job, how: Settled) {
+    pub(super) fn finish(self: &Rc<Self>, job: Job, how: Settled) {
         let (place, cause) = match how {
-            Settled::DeadLettered(cause) => (1, Some((Family::DeadLetters, cause))),
-            Settled::Dropped(cause) => (2, Some((Family::Dropped, cause))),
+            Settled::DeadLettered(cause) => {
+                (1, Some((Family::DeadLetters, Own::DeadLetters, cause)))
+            }
+            Settled::Dropped(cause) => (2, Some((Family::Dropped, Own::Dropped, cause))),
+            Settled::Filtered => (3, None),
             _ => (0, None),
         };
         self.counts.add(Family::Settled, place, 1);
-        if let Some((family, cause)) = cause {
+        let own = self.own();
+        own.one(Own::Settled, place);
+        if let Some((family, of_own, cause)) = cause {
             self.counts.add(family, cause_index(cause), 1);
+            own.one(of_own, cause_index(cause));
+        }
+        if how != Settled::Filtered {
+            let took = self.world.clock.now().duration_since(job.accepted_at);
+            own.settled_after(took.unwrap_or_default());
         }
         self.world.tell(|| Event::Settled {
             id: job.id(),
             subscription: &self.name,
             how,
         });
-        let Job { settle, held, .. } = job;
-        let counts = Arc::clone(&self.counts);
+        let Job {
+            settle,
+            held,
+            key,
+            room,
+            ..
+        } = job;
+        // Others may have waited for it.
+        if room.is_some() {
+            drop(room);
+            self.wake();
+            if self.outlet(Stage::Subscriber).has_due() {
+                self.staff(Stage::Subscriber);
+            }
+        }
+        let this = Rc::clone(self);
         self.chore(async move {
-            note(&counts, "done", settle.done().await);
+            note(&this.counts, "done", settle.done().await);
             drop(held);
+            this.settled_of(key.as_ref());
         });
+    }
+}
+
+/// What an attempt's end says to the gate.
+fn meaning(
+    job: &Job,
+    ended: &Ended,
+    verdict: Verdict,
+    asked: Option<Duration>,
+    policy: &DeliveryPolicy,
+) -> gate::Ended {
+    match verdict {
+        Verdict::Delivered => return gate::Ended::Answered,
+        Verdict::Reject | Verdict::Gone => return gate::Ended::Rejected,
+        Verdict::Retry => {}
+    }
+    if let Some(asked) = asked.filter(|_| !planted!(RetryAfterForgotten)) {
+        let backoff = policy.backoff.wait(job.attempts, u64::MAX);
+        return gate::Ended::AskedToWait(backoff.max(asked.min(policy.retry_after_max)));
+    }
+    let overloaded = matches!(
+        ended.outcome,
+        Outcome::Status(429 | 503) | Outcome::Failed(Failure::Timeout)
+    );
+    // The bus may give the same message twice; its id tells.
+    let mut hasher = DefaultHasher::new();
+    job.id().hash(&mut hasher);
+    gate::Ended::Failed {
+        message: hasher.finish(),
+        overloaded,
     }
 }
 

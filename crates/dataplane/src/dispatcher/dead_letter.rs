@@ -65,6 +65,7 @@ impl Subscription {
             cause: told,
             attempts: job.attempts,
         };
+        let spent = job.stage == Stage::Subscriber && cause == Cause::Exhausted;
         job.message = dead_letter::mark(std::mem::take(&mut job.message), &info);
         job.cause = Some(cause);
         job.stage = Stage::DeadLetter;
@@ -73,7 +74,26 @@ impl Subscription {
             return self.store(job, cause);
         }
         job.message = hops::with_hop(std::mem::take(&mut job.message));
+        if spent {
+            return self.send_spent(job);
+        }
         self.send(job);
+    }
+
+    /// Sends a dead letter once the bus knows that no attempt is left: after a crash there is not one
+    /// more.
+    fn send_spent(self: &Rc<Self>, job: Job) {
+        let this = Rc::clone(self);
+        self.chore(async move {
+            let stored = job.settle.extend(job.stored).await;
+            let is_held = stored != Err(BusError::NotHeld);
+            note(&this.counts, "extend", stored);
+            if is_held {
+                this.send(job);
+            } else {
+                this.release(job);
+            }
+        });
     }
 
     /// To the bus's store for dead letters; where there is none, counted and logged.

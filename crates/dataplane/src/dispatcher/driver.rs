@@ -10,6 +10,7 @@ use std::{
 };
 
 use busway_core::{
+    AttributeName,
     bus::{BusError, Credit, Deliveries, Keeper},
     routes::{Flow, SubscriptionRoute},
     serving::DataPlane as _,
@@ -28,13 +29,15 @@ use crate::{
 };
 
 /// Bytes that a subscription may hold unsettled.
-const CREDIT_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const CREDIT_BYTES: usize = 16 * 1024 * 1024;
 /// How often the bus hears that messages are still held, and is asked for the backlog.
 const TICK: Duration = Duration::from_secs(20);
 /// The first rest after a stream failed; doubled each time.
 const CONSUME_AGAIN: Duration = Duration::from_millis(200);
 /// The longest such rest.
 const CONSUME_AGAIN_AT_MOST: Duration = Duration::from_secs(30);
+/// Deliveries taken before others of this shard have their turn: a filter may settle each at once.
+const TAKEN_AT_ONCE: u32 = 128;
 /// How often a bus in memory is asked whether it is empty, while the process leaves.
 const LOOK_EMPTY: Duration = Duration::from_millis(50);
 
@@ -54,6 +57,8 @@ pub(super) struct Driver {
     source: Source,
     /// The credit of the stream.
     credit: u32,
+    /// What the messages of the stream are ordered by.
+    ordering: Option<AttributeName>,
     failures: u32,
     chores: FuturesUnordered<Chore>,
     alarm: Alarm,
@@ -70,6 +75,7 @@ pub(super) async fn run(subscription: Rc<Subscription>) {
     let mut driver = Driver {
         source: Source::Closed(Some(now)),
         credit: subscription.route().policy.max_unsettled,
+        ordering: subscription.route().ordering.clone(),
         failures: 0,
         chores: FuturesUnordered::new(),
         alarm: Alarm::new(now + TICK),
@@ -87,6 +93,7 @@ pub(super) async fn run(subscription: Rc<Subscription>) {
     subscription
         .outlets()
         .for_each(super::outlet::Outlet::clear);
+    subscription.keys.clear();
     subscription.chores.borrow_mut().clear();
     drop(driver);
     subscription
@@ -145,17 +152,16 @@ impl Driver {
         let subscription = &self.subscription;
         let before = subscription.mode.get();
         let running = route.flow == Flow::Running;
-        let new_credit = route.policy.max_unsettled != self.credit;
+        // What is held is in the order of before.
+        let differs = route.ordering != self.ordering || route.policy.max_unsettled != self.credit;
+        let holds = subscription.tally.get() > 0 || !matches!(self.source, Source::Closed(_));
         subscription.set_route(route);
+        subscription.changed();
         let mode = match before {
             Mode::Draining | Mode::Emptying => return,
             _ if !running => Mode::Holding,
             Mode::Reopening => Mode::Reopening,
-            Mode::Holding | Mode::Running
-                if new_credit && !matches!(self.source, Source::Closed(_)) =>
-            {
-                Mode::Reopening
-            }
+            Mode::Holding | Mode::Running if differs && holds => Mode::Reopening,
             Mode::Holding | Mode::Running => Mode::Running,
         };
         self.enter(mode);
@@ -176,7 +182,7 @@ impl Driver {
             Mode::Reopening | Mode::Holding | Mode::Draining => subscription.hand_back(),
             Mode::Emptying => {}
         }
-        for stage in [Stage::Subscriber, Stage::Reply, Stage::DeadLetter] {
+        for stage in Stage::ALL {
             if subscription.outlet(stage).has_due() {
                 subscription.staff(stage);
             }
@@ -187,7 +193,11 @@ impl Driver {
     fn drain(&mut self) {
         let in_memory = self.subscription.plane.bus.profile().durability
             == busway_core::bus::Durability::Memory;
-        let held = self.subscription.mode.get() == Mode::Holding;
+        let paused = self.subscription.mode.get() == Mode::Holding;
+        let held = paused || self.subscription.is_gone();
+        if paused {
+            self.subscription.hand_back_rest();
+        }
         self.enter(if in_memory && !held {
             Mode::Emptying
         } else {
@@ -227,16 +237,20 @@ impl Driver {
             let next = later
                 .chain(opens)
                 .chain(self.look_empty)
+                .chain(subscription.gate_opens())
+                .chain(subscription.look_again.get())
                 .fold(self.tick, std::cmp::Ord::min);
             if self.alarm.poll(next, cx).is_pending() {
                 return;
             }
             let now = Instant::now();
-            for stage in [Stage::Subscriber, Stage::Reply, Stage::DeadLetter] {
+            for stage in Stage::ALL {
                 for _ in 0..subscription.outlet(stage).advance(now) {
                     subscription.staff(stage);
                 }
             }
+            subscription.pass_gate(now);
+            subscription.staff_again(now);
             if opens.is_some_and(|at| at <= now) {
                 self.open();
             }
@@ -256,7 +270,9 @@ impl Driver {
 
     fn open(&mut self) {
         let subscription = Rc::clone(&self.subscription);
-        self.credit = subscription.route().policy.max_unsettled;
+        let route = subscription.route();
+        self.credit = route.policy.max_unsettled;
+        self.ordering.clone_from(&route.ordering);
         let credit = Credit {
             messages: usize::try_from(self.credit.max(1)).unwrap_or(usize::MAX),
             bytes: CREDIT_BYTES,
@@ -285,8 +301,14 @@ impl Driver {
             }
         }
         let subscription = Rc::clone(&self.subscription);
+        let mut taken = 0;
         while let Source::Open(stream) = &mut self.source {
-            if !matches!(subscription.mode.get(), Mode::Running | Mode::Emptying) {
+            if taken == TAKEN_AT_ONCE {
+                cx.waker().wake_by_ref();
+                return;
+            }
+            taken += 1;
+            if !subscription.takes(Stage::Subscriber) {
                 return;
             }
             match stream.poll_next_unpin(cx) {
@@ -316,10 +338,7 @@ impl Driver {
         self.failures = (self.failures + 1).min(16);
         let rest = rest / 2 + part(rest / 2, subscription.world.entropy.next());
         // What the dead stream gave will come again from the next one.
-        subscription
-            .outlet(Stage::Subscriber)
-            .take_waiting()
-            .clear();
+        subscription.drop_waiting();
         self.source = Source::Closed(Some(Instant::now() + rest));
         subscription
             .plane
@@ -335,6 +354,9 @@ impl Driver {
         for outlet in subscription.outlets() {
             outlet.each(|job| held.push((job.settle.keeper(), job.stored)));
         }
+        subscription
+            .keys
+            .each(|job| held.push((job.settle.keeper(), job.stored)));
         let this = Rc::clone(&subscription);
         subscription.chore(async move {
             for (keeper, attempts) in held {
@@ -349,6 +371,9 @@ impl Driver {
                 && let Ok(backlog) = this.plane.bus.backlog(&this.name).await
             {
                 this.health.backlog(backlog);
+                if backlog.is_some_and(|backlog| backlog.count > 0) {
+                    this.stir();
+                }
             }
         });
     }
@@ -361,7 +386,7 @@ impl Driver {
         let mut lanes = subscription.lanes.borrow_mut();
         while lanes.try_join_next().is_some() {}
         drop(lanes);
-        for stage in [Stage::Subscriber, Stage::Reply, Stage::DeadLetter] {
+        for stage in Stage::ALL {
             if subscription.outlet(stage).has_due() {
                 subscription.staff(stage);
             }

@@ -21,6 +21,11 @@ impl Keeper {
         }
     }
 
+    /// The record that it keeps.
+    pub(super) fn shared(&self) -> Arc<Mutex<Health>> {
+        Arc::clone(&self.shared)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Health> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -40,6 +45,15 @@ impl Keeper {
             health.failing_since.get_or_insert(now);
             health.last_error = Some(outcome.to_string());
         }
+    }
+
+    /// There is another subscriber now, of which nothing is known.
+    pub(super) fn another_subscriber(&self) {
+        self.failing.set(None);
+        let mut health = self.lock();
+        health.failing_since = None;
+        health.last_error = None;
+        health.gone = false;
     }
 
     pub(super) fn gone(&self) {

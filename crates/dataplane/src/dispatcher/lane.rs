@@ -1,39 +1,48 @@
 //! A lane: a long-lived task with one connection, which makes one attempt after the other.
 
-use std::{future::poll_fn, rc::Rc, sync::atomic::Ordering, task::Poll, time::Duration};
+use std::{cell::Cell, future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use busway_core::{
     address::Destination,
     outcome::{Failure, Outcome},
+    policy::{DeliveryPolicy, Redirects},
 };
 use bytes::Bytes;
-use http::Request;
+use http::{Request, header};
 use http_body_util::Full;
 use tokio::time::Instant;
 
 use super::{
     alarm::Alarm,
     job::Job,
-    link::{Answer, Link, Wanted},
+    link::{Answer, Link, Terms, Wanted},
     request::{self, Attempt},
     state::Subscription,
 };
 use crate::{
+    connections,
     metrics::{Family, Up, outcome_index},
     observer::{Event, Stage},
 };
 
 /// How long a lane keeps its connection without work.
 const KEEP_IDLE: Duration = Duration::from_secs(30);
+/// As [`KEEP_IDLE`], for a subscription's only one while others wait for connections.
+const KEEP_SCARCE: Duration = Duration::from_secs(5);
 /// What is read of an answer that is no reply, before the connection is dropped instead.
 const DRAINED: usize = 64 * 1024;
 /// What is kept of it, for a dead letter.
 const KEPT: usize = busway_message::dead_letter::MAX_ERROR_DATA;
 
+/// Redirects that one attempt follows: as many as a move of an API needs, and no loop.
+const MAX_REDIRECTS: u32 = 5;
+
 /// How an attempt ended, with what was read of the answer.
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) answer: Option<Answer>,
+    /// Whether it failed with others on one connection, and one of them has told so.
+    pub(super) told: bool,
 }
 
 struct Lane {
@@ -46,8 +55,6 @@ struct Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        let lanes = &self.subscription.connections.lanes;
-        lanes.fetch_sub(1, Ordering::Relaxed);
         let outlet = self.subscription.outlet(self.stage);
         // A lane that is aborted leaves its job to be handed back.
         drop(outlet.take(self.number));
@@ -57,10 +64,14 @@ impl Drop for Lane {
 }
 
 /// Makes attempts until there is nothing to do for a while, or fewer lanes are wanted.
-pub(super) async fn run(subscription: Rc<Subscription>, stage: Stage, number: usize) {
+pub(super) async fn run(
+    subscription: Rc<Subscription>,
+    stage: Stage,
+    number: usize,
+    counted: connections::Lane,
+) {
     let _up = Up::new(&subscription.counts, Family::Lanes, 0);
-    let lanes = &subscription.connections.lanes;
-    lanes.fetch_add(1, Ordering::Relaxed);
+    let _counted = counted;
     let mut lane = Lane {
         subscription,
         stage,
@@ -69,22 +80,21 @@ pub(super) async fn run(subscription: Rc<Subscription>, stage: Stage, number: us
         alarm: Alarm::new(Instant::now() + KEEP_IDLE),
     };
     while let Some(job) = lane.next().await {
-        let subscription = Rc::clone(&lane.subscription);
-        if let Some(job) = subscription.check(job) {
-            lane.attempt(job).await;
-        }
-        subscription.progressed();
+        lane.attempt(job).await;
+        lane.subscription.progressed();
     }
 }
 
 impl Lane {
     /// The next job; nothing when the lane is to end.
     async fn next(&mut self) -> Option<Job> {
-        let until = Instant::now() + KEEP_IDLE;
+        let since = Instant::now();
+        let until = since + KEEP_IDLE;
         let subscription = Rc::clone(&self.subscription);
         let outlet = subscription.outlet(self.stage);
         let job = poll_fn(|cx| {
-            if self.number >= subscription.lane_bound() {
+            let more = self.number >= subscription.lane_bound();
+            if more || outlet.has_lanes_beside() && subscription.has_too_many() {
                 return Poll::Ready(None);
             }
             if let Some(job) = subscription.next_job(self.stage) {
@@ -94,7 +104,10 @@ impl Lane {
                 .link
                 .as_mut()
                 .is_none_or(|link| link.poll_closed(cx).is_ready());
-            // Without a connection there is nothing to keep.
+            // Without a connection there is nothing to keep. What others wait for is kept for a moment only,
+            // and one of several not at all.
+            let idle = || outlet.has_lanes_beside() || since.elapsed() >= KEEP_SCARCE;
+            let closed = closed || (subscription.connections.are_scarce() && idle());
             if closed || self.alarm.poll(until, cx).is_ready() {
                 return Poll::Ready(None);
             }
@@ -121,17 +134,19 @@ impl Lane {
         };
         let entropy = &*subscription.world.entropy;
         let message = job.message.clone();
-        let request = || request::post(&message, to, Some(&attempt), entropy);
+        let request = |to: &Destination| request::post(&message, to, Some(&attempt), entropy);
         let wanted = if self.stage == Stage::Subscriber && route.reply_to.is_some() {
             let limit = subscription.max_body();
             Wanted {
                 read: limit.max(DRAINED),
                 keep: limit,
+                budget: Some(subscription.plane.budget()),
             }
         } else {
             Wanted {
                 read: DRAINED,
                 keep: KEPT,
+                budget: None,
             }
         };
         let outlet = subscription.outlet(self.stage);
@@ -146,6 +161,7 @@ impl Lane {
             self.stage.index() * crate::metrics::OUTCOMES.len() + outcome_index(ended.outcome);
         subscription.counts.add(Family::Attempts, place, 1);
         subscription.counts.attempt_took(took);
+        subscription.own().attempted(self.stage, place, took);
         let Some(job) = outlet.take(self.number) else {
             return;
         };
@@ -158,39 +174,58 @@ impl Lane {
             outcome: ended.outcome,
             took,
         });
-        subscription.conclude(job, ended, &route);
+        subscription.conclude(job, ended, took, &route);
     }
 
     async fn post(
         &mut self,
-        request: impl Fn() -> Request<Full<Bytes>>,
+        request: impl Fn(&Destination) -> Request<Full<Bytes>>,
         to: &Destination,
-        wanted: Wanted,
-        policy: &busway_core::policy::DeliveryPolicy,
+        wanted: Wanted<'_>,
+        policy: &DeliveryPolicy,
         began: Instant,
     ) -> Ended {
         let deadline = began + policy.timeout;
         let subscription = Rc::clone(&self.subscription);
+        let shared = &subscription.outlet(self.stage).shared;
         let link = &mut self.link;
+        let terms = Terms {
+            protocol: policy.protocol,
+            egress: Arc::clone(&subscription.plane.peek().egress),
+        };
+        let (mut received, told) = (0, Cell::new(false));
         let exchange = async {
-            let mut repeated = false;
+            let mut to = to.clone();
+            let (mut repeated, mut followed) = (false, 0);
             loop {
-                if !link.as_ref().is_some_and(|link| link.is_for(to)) {
+                if !link.as_ref().is_some_and(|link| link.is_for(&to, &terms)) {
                     *link = None;
                     subscription.counts.one(Family::Connects);
                     let network = &subscription.world.network;
-                    *link = Some(Link::open(network, to, policy.connect_timeout).await?);
+                    let within = policy.connect_timeout;
+                    let open = Link::open(network, &to, &terms, within, shared).await?;
+                    *link = Some(open);
                 }
                 let Some(open) = link.as_mut() else {
                     return Err(Failure::Connect);
                 };
-                match open.exchange(request(), wanted).await {
-                    Ok(answer) => return Ok(answer),
+                received = open.received();
+                match open.exchange(request(&to), wanted).await {
+                    Ok(answer) => match redirect(&answer, &to, policy.redirects) {
+                        Some(next) if followed < MAX_REDIRECTS => {
+                            followed += 1;
+                            to = next;
+                        }
+                        _ => return Ok(answer),
+                    },
                     Err(broken) if broken.stale && !repeated => {
                         subscription.counts.one(Family::Reconnects);
                         repeated = true;
                     }
-                    Err(_) => return Err(Failure::Reset),
+                    Err(broken) => {
+                        told.set(broken.told);
+                        return Err(Failure::Reset);
+                    }
                 }
             }
         };
@@ -199,15 +234,29 @@ impl Lane {
             Ok(answer) => Ended {
                 outcome: Outcome::Status(answer.status),
                 answer: Some(answer),
+                told: false,
             },
             Err(failure) => {
                 // Whatever is under way on it belongs to the attempt that ended.
-                self.link = None;
+                if let Some(link) = self.link.take() {
+                    link.give_up(received);
+                }
                 Ended {
                     outcome: Outcome::Failed(failure),
                     answer: None,
+                    told: told.get(),
                 }
             }
         }
     }
+}
+
+/// Where an answer sends the request, where that may be followed: 307 and 308 keep method and body
+/// (RFC 9110 §15.4.8).
+fn redirect(answer: &Answer, from: &Destination, redirects: Redirects) -> Option<Destination> {
+    if redirects == Redirects::Never || !matches!(answer.status, 307 | 308) {
+        return None;
+    }
+    let location = answer.headers.get(header::LOCATION)?.to_str().ok()?;
+    from.on_same_host(location)
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::job::Job;
+use super::{job::Job, link::SharedLink};
 
 /// The queue of one destination: due now, due later, being sent.
 #[derive(Default)]
@@ -23,6 +23,10 @@ pub(super) struct Outlet {
     idle: RefCell<Vec<(usize, Waker)>>,
     /// Lanes that exist, by number.
     lanes: RefCell<Vec<bool>>,
+    /// How many do.
+    alive: Cell<usize>,
+    /// What they share.
+    pub(super) shared: SharedLink,
 }
 
 struct Later {
@@ -67,6 +71,35 @@ impl Outlet {
         self.due.borrow_mut().pop_front()
     }
 
+    /// The next job that has an attempt left after this one; else the next.
+    ///
+    /// A message is not risked to find out whether a subscriber is back. Where each has but one
+    /// attempt left (`retry: 0`), one has to be, or the subscription would stand still for ever.
+    pub(super) fn pop_for_probe(&self, retry: u32) -> Option<Job> {
+        let place = self.probe(retry)?;
+        self.due.borrow_mut().remove(place)
+    }
+
+    /// Where [`Outlet::pop_for_probe`] finds one.
+    pub(super) fn probe(&self, retry: u32) -> Option<usize> {
+        let due = self.due.borrow();
+        let spare = due.iter().position(|job| job.attempts < retry);
+        let later = || {
+            let later = self.later.borrow();
+            later.iter().any(|later| later.0.job.attempts < retry)
+        };
+        if spare.is_some() || due.is_empty() || later() {
+            // If it is one of those that come later, they are looked at when they do.
+            return spare;
+        }
+        Some(0)
+    }
+
+    /// Lanes that are up and not idle.
+    pub(super) fn busy(&self) -> usize {
+        self.alive.get().saturating_sub(self.idle.borrow().len())
+    }
+
     pub(super) fn next_later(&self) -> Option<Instant> {
         self.later.borrow().peek().map(|later| later.0.at)
     }
@@ -107,12 +140,30 @@ impl Outlet {
         drop(sending);
     }
 
+    /// When the next job is to be sent, unless it is due, and how often it was attempted.
+    pub(super) fn next(&self) -> Option<(Option<Instant>, u32)> {
+        if let Some(job) = self.due.borrow().front() {
+            return Some((None, job.attempts));
+        }
+        let later = self.later.borrow();
+        let next = later.peek()?;
+        Some((Some(next.0.at), next.0.job.attempts))
+    }
+
     pub(super) fn has_due(&self) -> bool {
         !self.due.borrow().is_empty()
     }
 
+    pub(super) fn due(&self) -> usize {
+        self.due.borrow().len()
+    }
+
+    pub(super) fn has_lanes_beside(&self) -> bool {
+        self.alive.get() > 1
+    }
+
     pub(super) fn has_lane(&self) -> bool {
-        self.lanes.borrow().contains(&true)
+        self.alive.get() > 0
     }
 
     pub(super) fn sending(&self) -> usize {
@@ -167,14 +218,22 @@ impl Outlet {
         } else if let Some(lane) = lanes.get_mut(free) {
             *lane = true;
         }
+        self.alive.set(self.alive.get() + 1);
         Some(free)
     }
 
     /// A lane ended.
     pub(super) fn end_lane(&self, lane: usize) {
         self.unrest(lane);
-        if let Some(place) = self.lanes.borrow_mut().get_mut(lane) {
+        let mut lanes = self.lanes.borrow_mut();
+        if let Some(place) = lanes.get_mut(lane) {
             *place = false;
+            self.alive.set(self.alive.get().saturating_sub(1));
+        }
+        drop(lanes);
+        // Nobody is left to use it.
+        if !self.has_lane() {
+            self.shared.clear();
         }
     }
 }

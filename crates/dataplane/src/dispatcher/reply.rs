@@ -23,7 +23,9 @@ pub(super) enum Reply {
 /// Only 200 and 201 with a body have one. To a CloudEvent only a CloudEvent is a reply: an HTML
 /// page is not. The reply goes on with the correlation headers and one hop more.
 pub(super) fn of(message: &Message, ended: Ended, keep: &KeepHeaders) -> Reply {
-    let Ended { outcome, answer } = ended;
+    let Ended {
+        outcome, answer, ..
+    } = ended;
     let Some(answer) = answer.filter(|answer| matches!(answer.status, 200 | 201)) else {
         return Reply::None;
     };
@@ -109,7 +111,9 @@ mod tests {
                 headers,
                 body,
                 cut: false,
+                room: None,
             }),
+            told: false,
         };
         of(to, ended, &KeepHeaders::default())
     }

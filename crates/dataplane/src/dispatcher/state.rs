@@ -1,7 +1,7 @@
 //! What the driver and the lanes of one subscription share. All of it is on one thread.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     sync::Arc,
     task::Waker,
@@ -12,7 +12,8 @@ use busway_core::{
     SubscriptionRef,
     address::Destination,
     bus::{Delivery, Fate},
-    outcome::Cause,
+    gate::Admit,
+    outcome::{Cause, Settled},
     pacing,
     routes::{Flow, SubscriptionRoute},
 };
@@ -20,15 +21,20 @@ use futures::{FutureExt as _, future::LocalBoxFuture};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
+    door::{self, Door},
     health,
     job::{Job, Tally},
+    keys::Keys,
     lane,
     outlet::Outlet,
+    pulse::Pulse,
     request::Named,
 };
 use crate::{
-    handle::{Connections, Shared},
-    metrics::Counts,
+    connections::{Connections, LOOK_AGAIN, Share},
+    doing::LastError,
+    handle::Shared,
+    metrics::{Counts, SubscriptionCounts},
     observer::Stage,
     plane::Plane,
     quiet::Quiet,
@@ -67,6 +73,13 @@ pub(super) struct Subscription {
     pub(super) world: World,
     pub(super) plane: Arc<Plane>,
     pub(super) counts: Arc<Counts>,
+    /// Its own ones, once there is something to count.
+    pub(super) own: OnceCell<Arc<SubscriptionCounts>>,
+    pub(super) pulse: Rc<Pulse>,
+    /// Whether the pulse knows that something happens to it.
+    pub(super) busy: Cell<bool>,
+    /// The last attempt that failed.
+    pub(super) last_error: Cell<Option<LastError>>,
     pub(super) health: health::Keeper,
     pub(super) tally: Rc<Tally>,
     pub(super) can_delay: bool,
@@ -81,8 +94,18 @@ pub(super) struct Subscription {
     /// For lines about streams that fail.
     pub(super) stream_failed: Quiet,
     pub(super) connections: Arc<Connections>,
-    route: RefCell<Arc<SubscriptionRoute>>,
+    pub(super) share: Arc<Share>,
+    /// When to look whether there are connections again; the driver's timer goes there.
+    pub(super) look_again: Cell<Option<Instant>>,
+    pub(super) route: RefCell<Arc<SubscriptionRoute>>,
     outlets: [Outlet; 3],
+    pub(super) keys: Keys,
+    /// What holds attempts at the subscriber back.
+    pub(super) door: Rc<Door>,
+    /// When the gate may let one through; the driver's timer goes there.
+    pub(super) gate_opens: Cell<Option<Instant>>,
+    /// The generation whose subscriber is gone, where that holds the subscription.
+    pub(super) gone: Cell<Option<i64>>,
     driver: RefCell<Option<Waker>>,
 }
 
@@ -90,11 +113,19 @@ impl Subscription {
     pub(super) fn new(
         route: Arc<SubscriptionRoute>,
         plane: Arc<Plane>,
-        shard: usize,
+        pulse: &Rc<Pulse>,
         shared: &Shared,
     ) -> Rc<Self> {
-        let counts = plane.counts(shard);
+        let counts = plane.counts(pulse.shard);
         Rc::new(Self {
+            door: Door::new(&route.policy),
+            gate_opens: Cell::new(None),
+            gone: Cell::new(None),
+            own: OnceCell::new(),
+            pulse: Rc::clone(pulse),
+            busy: Cell::new(false),
+            last_error: Cell::new(None),
+            keys: Keys::default(),
             name: route.subscription.clone(),
             named: Named::new(&route.subscription),
             health: health::Keeper::new(plane.watch_health(&route.uid)),
@@ -114,6 +145,8 @@ impl Subscription {
             outlets: Default::default(),
             driver: RefCell::new(None),
             world: shared.world.clone(),
+            share: shared.connections.share(),
+            look_again: Cell::new(None),
             connections: Arc::clone(&shared.connections),
             plane,
             counts,
@@ -125,7 +158,12 @@ impl Subscription {
     }
 
     pub(super) fn set_route(&self, route: Arc<SubscriptionRoute>) {
-        *self.route.borrow_mut() = route;
+        let before = self.route.replace(Arc::clone(&route));
+        self.door.set(&route.policy);
+        if before.subscriber != route.subscriber {
+            self.door.forget();
+            self.health.another_subscriber();
+        }
     }
 
     pub(super) const fn outlet(&self, stage: Stage) -> &Outlet {
@@ -160,7 +198,7 @@ impl Subscription {
 
     /// How many attempts may be in flight, per stage.
     pub(super) fn lane_bound(&self) -> usize {
-        let bound = self.route.borrow().policy.max_in_flight.max(1);
+        let bound = door::bound(&self.route.borrow().policy).most().max(1);
         usize::try_from(bound).unwrap_or(usize::MAX)
     }
 
@@ -203,19 +241,28 @@ impl Subscription {
 
     /// Takes what the bus gave.
     pub(super) fn take(self: &Rc<Self>, delivery: Delivery) {
+        self.stir();
+        #[cfg(busway_plant)]
+        let delivery = crate::plant::taken(delivery);
+        let forgotten = planted!(CountForgotten);
+        let counted = if forgotten { 0 } else { delivery.attempts };
         let job = Job {
+            passage: None,
+            key: None,
+            passed: Arc::clone(&self.route.borrow().filter),
             stage: Stage::Subscriber,
             message: delivery.message,
-            attempts: delivery.attempts,
+            attempts: counted,
             stored: delivery.attempts,
             accepted_at: delivery.accepted_at,
             cause: None,
             last: None,
             settle: delivery.settle,
             held: self.tally.hold(),
+            room: None,
         };
         match delivery.fate {
-            Fate::Deliver => self.send(job),
+            Fate::Deliver => self.sort(job),
             Fate::DeadLetter(cause) => {
                 let now = self.world.clock.now();
                 match cause {
@@ -231,6 +278,9 @@ impl Subscription {
     /// Puts a job into the queue of its stage, and sees to it that somebody takes it.
     pub(super) fn send(self: &Rc<Self>, job: Job) {
         let stage = job.stage;
+        if self.mode.get() == Mode::Draining && !self.takes(stage) {
+            return self.release(job);
+        }
         self.outlet(stage).push(job);
         self.staff(stage);
     }
@@ -245,32 +295,101 @@ impl Subscription {
     /// started in any case.
     pub(super) fn staff(self: &Rc<Self>, stage: Stage) {
         let outlet = self.outlet(stage);
-        if !self.takes(stage) || outlet.wake_one() {
+        if !self.takes(stage) || !self.admits(stage) {
             return;
         }
-        let most = self.plane.peek().receiver.max_connections;
-        if self.connections.count() >= most && outlet.has_lane() {
+        // Those that are up take what there is first.
+        if stage == Stage::Subscriber && outlet.busy() >= self.door.limit() {
+            return;
+        }
+        if outlet.wake_one() {
+            return;
+        }
+        if outlet.has_lane() && !self.may_connect(outlet) {
             return;
         }
         if let Some(number) = outlet.new_lane(self.lane_bound()) {
-            let lane = lane::run(Rc::clone(self), stage, number);
+            // Counted from here on, not from when it first runs: others ask before that.
+            let counted = self.connections.lane(&self.share);
+            let lane = lane::run(Rc::clone(self), stage, number, counted);
             self.lanes.borrow_mut().spawn_local(lane);
+        }
+    }
+
+    /// Whether there may be another connection; if not, it is looked again soon.
+    fn may_connect(&self, outlet: &Outlet) -> bool {
+        let most = self.plane.peek().receiver.max_connections;
+        let waiting = outlet.due().min(self.lane_bound());
+        let may = self.connections.another(&self.share, waiting, most);
+        if !may && self.look_again.get().is_none() {
+            self.look_again.set(Some(Instant::now() + LOOK_AGAIN));
+            self.wake();
+        }
+        may
+    }
+
+    /// Looks again whether there are connections for what is due.
+    pub(super) fn staff_again(self: &Rc<Self>, now: Instant) {
+        if self.look_again.get().is_none_or(|at| at > now) {
+            return;
+        }
+        self.look_again.set(None);
+        self.share.has_enough();
+        for stage in Stage::ALL {
+            if self.outlet(stage).has_due() {
+                self.staff(stage);
+            }
+        }
+    }
+
+    /// Whether others wait for connections, and have fewer.
+    pub(super) fn has_too_many(&self) -> bool {
+        self.connections.is_over(&self.share)
+    }
+
+    /// Has its idle connections look whether somebody needs them.
+    pub(super) fn rouse_idle(&self) {
+        for outlet in self.outlets() {
+            while outlet.wake_one() {}
         }
     }
 
     /// Whether attempts of a stage begin now.
     pub(super) fn takes(&self, stage: Stage) -> bool {
         match self.mode.get() {
-            Mode::Running | Mode::Emptying => true,
-            Mode::Reopening | Mode::Draining => stage != Stage::Subscriber,
-            Mode::Holding => false,
+            Mode::Running | Mode::Emptying => {
+                stage != Stage::Subscriber || (!self.is_gone() && self.tally.has_room())
+            }
+            Mode::Reopening => stage != Stage::Subscriber,
+            // Also on its way out, what is paused is not attempted.
+            Mode::Draining => {
+                stage != Stage::Subscriber && self.route.borrow().flow == Flow::Running
+            }
+            Mode::Holding => planted!(PauseLate) && self.outlet(stage).sending() > 0,
         }
     }
 
-    pub(super) fn next_job(&self, stage: Stage) -> Option<Job> {
-        self.takes(stage)
-            .then(|| self.outlet(stage).pop())
-            .flatten()
+    /// The next job that may be attempted now.
+    pub(super) fn next_job(self: &Rc<Self>, stage: Stage) -> Option<Job> {
+        while self.takes(stage) {
+            let outlet = self.outlet(stage);
+            if stage != Stage::Subscriber || !outlet.has_due() {
+                return outlet.pop();
+            }
+            let job = match self.admit() {
+                Admit::Now => outlet.pop(),
+                Admit::Probe => outlet.pop_for_probe(self.route.borrow().policy.retry),
+                Admit::At(_) | Admit::Full => return None,
+            };
+            if let Some(mut job) = self.check(job?) {
+                job.passage = Some(self.door.begin());
+                if outlet.has_due() {
+                    self.staff(stage);
+                }
+                return Some(job);
+            }
+        }
+        None
     }
 
     pub(super) fn lane_ended(&self) {
@@ -278,13 +397,18 @@ impl Subscription {
         self.wake();
     }
 
-    /// Looks whether a job is still to be attempted; gives it back if so.
-    pub(super) fn check(self: &Rc<Self>, job: Job) -> Option<Job> {
-        if job.stage != Stage::Subscriber {
-            return Some(job);
-        }
+    /// Looks whether a job is still to be attempted at the subscriber; gives it back if so.
+    fn check(self: &Rc<Self>, mut job: Job) -> Option<Job> {
         let route = self.route();
         let policy = &route.policy;
+        // Its filters were edited while it waited.
+        if !Arc::ptr_eq(&route.filter, &job.passed) && !planted!(FilterKept) {
+            if route.filter != job.passed && !self.wanted(&job, &route) {
+                self.finish(job, Settled::Filtered);
+                return None;
+            }
+            job.passed = Arc::clone(&route.filter);
+        }
         if policy.max_age.is_some() {
             let now = self.world.clock.now();
             if pacing::expired(policy, job.accepted_at, now) {
@@ -301,17 +425,49 @@ impl Subscription {
         Some(job)
     }
 
+    /// Hands a job back that was the first of its key.
+    pub(super) fn release(&self, job: Job) {
+        if let Some(key) = &job.key {
+            self.keys.forget(key);
+        }
+        if planted!(LostAtDrain) && self.mode.get() == Mode::Draining {
+            return self.chore(job.settle.done().map(drop));
+        }
+        job.settle.release();
+    }
+
     /// Hands back what waits for its attempt at the subscriber, with its time where the bus can.
     pub(super) fn hand_back(&self) {
         let now = Instant::now();
         for (at, job) in self.outlet(Stage::Subscriber).take_waiting() {
             match at {
-                Some(at) if self.can_delay => {
+                // One that the bus keeps for a while would be overtaken by the next of its key.
+                Some(at) if self.can_delay && job.key.is_none() => {
                     self.return_until(job, at.saturating_duration_since(now));
                 }
-                _ => job.settle.release(),
+                _ => self.release(job),
             }
         }
+        for job in self.keys.take_waiting() {
+            job.settle.release();
+        }
+    }
+
+    /// Hands back what waits to be sent elsewhere.
+    pub(super) fn hand_back_rest(&self) {
+        for stage in [Stage::Reply, Stage::DeadLetter] {
+            for (_, job) in self.outlet(stage).take_waiting() {
+                self.release(job);
+            }
+        }
+    }
+
+    /// Drops what waits for its attempt at the subscriber: the bus will give it again.
+    pub(super) fn drop_waiting(&self) {
+        for (_, job) in self.outlet(Stage::Subscriber).take_waiting() {
+            self.release(job);
+        }
+        drop(self.keys.take_waiting());
     }
 
     /// Hands a message back to the bus for a while.

@@ -1,3 +1,5 @@
+mod subscriptions;
+
 use std::{
     fmt,
     sync::{PoisonError, atomic::Ordering},
@@ -94,6 +96,7 @@ impl Collector for Metrics {
             }
         }
         self.encode_histogram(&mut encoder)?;
+        self.encode_subscriptions(&mut encoder)?;
         for ((name, help), value) in [
             (MEMORY, self.inner.budget.used()),
             (MEMORY_LIMIT, self.inner.budget.limit()),
@@ -150,18 +153,13 @@ impl Metrics {
 fn labels<'a>(
     definition: &Definition,
     bus: Option<&'a str>,
-    mut at: usize,
+    at: usize,
 ) -> Vec<(&'static str, &'a str)> {
-    let mut labels = Vec::with_capacity(definition.labels.len() + 1);
-    for (name, values) in definition.labels.iter().rev() {
-        if let Some(value) = values.get(at % values.len().max(1)) {
-            labels.push((*name, *value));
-        }
-        at /= values.len().max(1);
-    }
-    labels.extend(bus.map(|bus| ("bus", bus)));
-    labels.reverse();
-    labels
+    let bus = bus.map(|bus| ("bus", bus));
+    let own = definition.labels_at(at);
+    bus.into_iter()
+        .chain(own.map(|(name, value)| (name, value as &str)))
+        .collect()
 }
 
 fn series(

@@ -18,6 +18,19 @@ pub enum Scope {
     Process,
     /// Each bus: label `bus`.
     Bus,
+    /// Each subscription that something happened to: labels `bus`, `subscription_namespace` and
+    /// `subscription`. A series is there from its first event on, and goes with the Subscription.
+    Subscription,
+}
+
+impl Scope {
+    pub(super) const fn labels(self) -> &'static [&'static str] {
+        match self {
+            Self::Process => &[],
+            Self::Bus => &["bus"],
+            Self::Subscription => &["bus", "subscription_namespace", "subscription"],
+        }
+    }
 }
 
 /// One metric. Labels have fixed values, so that cardinality has a bound.
@@ -46,6 +59,19 @@ impl Definition {
         }
         cells
     }
+
+    /// The labels of the series at a place of its cells.
+    pub(crate) fn labels_at(
+        &self,
+        at: usize,
+    ) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let mut stride = self.cells();
+        self.labels.iter().filter_map(move |(name, values)| {
+            stride /= values.len().max(1);
+            let value = values.get(at / stride.max(1) % values.len().max(1))?;
+            Some((*name, *value))
+        })
+    }
 }
 
 /// How an attempt ended, as a label.
@@ -61,6 +87,7 @@ pub(crate) const OUTCOMES: &[&str] = &[
     "TlsError",
     "Timeout",
     "ConnectionReset",
+    "EgressRefused",
 ];
 const CAUSES: &[&str] = &[
     "Rejected",
@@ -70,22 +97,33 @@ const CAUSES: &[&str] = &[
     "Overflow",
     "HopLimit",
 ];
-const SETTLED: &[&str] = &["Delivered", "DeadLettered", "Dropped"];
+const SETTLED: &[&str] = &["Delivered", "DeadLettered", "Dropped", "Filtered"];
+/// Why a filter could not tell.
+const FILTER_ERRORS: &[&str] = &[
+    "MissingAttributeError",
+    "CastError",
+    "MathError",
+    "FunctionEvaluationError",
+    "NotBoolean",
+    "TooCostly",
+];
 
 macro_rules! families {
-    ($($(#[doc = $doc:literal])* $id:ident = $kind:ident $scope:ident $name:literal $help:literal [$($label:expr),*];)*) => {
-        /// A row of [`TABLE`].
+    ($(#[$doc:meta])* $table:ident of $family:ident; $($id:ident = $kind:ident $scope:ident $name:literal $help:literal [$($label:expr),*];)*) => {
+        /// A row of its table.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Family { $($id),* }
+        pub(crate) enum $family { $($id),* }
 
-        /// Every metric but the histograms.
-        pub static TABLE: &[Definition] = &[$(Definition {
+        $(#[$doc])*
+        pub static $table: &[Definition] = &[$(Definition {
             name: $name, help: $help, kind: Kind::$kind, scope: Scope::$scope, labels: &[$($label),*],
         }),*];
     };
 }
 
 families! {
+    /// Every metric of the process and its buses, but the histograms.
+    TABLE of Family;
     Requests = Counter Process "busway_receiver_requests"
         "Requests that were refused, by the name of the problem in the answer; see also busway_receiver_messages" [("problem", Problem::NAMES)];
     Handshakes = Counter Process "busway_receiver_handshakes" "OPTIONS requests answered" [];
@@ -106,12 +144,52 @@ families! {
     InFlight = Gauge Bus "busway_dispatcher_in_flight" "Attempts that are being made" [("stage", Stage::NAMES)];
     Unsettled = Gauge Bus "busway_dispatcher_unsettled" "Messages taken from the bus and not settled" [];
     Lanes = Gauge Bus "busway_dispatcher_lanes" "Connections to subscribers, reply targets and sinks, the kept ones included" [];
+    FilterErrors = Counter Bus "busway_dispatcher_filter_errors" "Messages that were filtered because a filter could not tell, by why" [("reason", FILTER_ERRORS)];
     Replies = Counter Bus "busway_dispatcher_replies" "Replies that were delivered" [];
     Settled = Counter Bus "busway_dispatcher_settled" "Messages that ended, by how" [("how", SETTLED)];
     DeadLetters = Counter Bus "busway_dispatcher_dead_letters" "Messages that are in a dead-letter sink or store, by cause" [("cause", CAUSES)];
     Dropped = Counter Bus "busway_dispatcher_dropped" "Messages that had to go to the dead letter and found neither sink nor store, by cause" [("cause", CAUSES)];
     BusErrors = Counter Bus "busway_dispatcher_bus_errors" "Failed calls of the bus by the dispatcher" [("call", BUS_CALLS)];
     LostOnShutdown = Counter Bus "busway_dispatcher_lost_on_shutdown" "Messages that a bus in memory still held when the grace period ended" [];
+}
+
+families! {
+    /// Every counter of a subscription.
+    SUBSCRIPTION_TABLE of Own;
+    Attempts = Counter Subscription "busway_subscription_attempts" "Attempts, by what they were for and how they ended" [("stage", Stage::NAMES), ("outcome", OUTCOMES)];
+    Retries = Counter Subscription "busway_subscription_retries" "Waits for another attempt" [("stage", Stage::NAMES)];
+    Settled = Counter Subscription "busway_subscription_settled" "Messages that ended, by how" [("how", SETTLED)];
+    DeadLetters = Counter Subscription "busway_subscription_dead_letters" "Messages that are in its dead-letter sink or store, by cause" [("cause", CAUSES)];
+    Dropped = Counter Subscription "busway_subscription_dropped" "Messages that had to go to the dead letter and found neither sink nor store, by cause" [("cause", CAUSES)];
+    FilterErrors = Counter Subscription "busway_subscription_filter_errors" "Messages that were filtered because a filter could not tell, by why" [("reason", FILTER_ERRORS)];
+}
+
+/// A gauge of a subscription: what is read of it at a scrape.
+macro_rules! gauges {
+    ($($id:ident = $name:literal $help:literal [$($label:literal: $values:expr)?];)*) => {
+        /// A gauge of a subscription.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum OwnGauge { $($id),* }
+
+        /// Every gauge of a subscription.
+        pub(crate) const SUBSCRIPTION_GAUGES: &[(OwnGauge, Definition)] = &[$((OwnGauge::$id, Definition {
+            name: $name, help: $help, kind: Kind::Gauge, scope: Scope::Subscription, labels: &[$(($label, $values))?],
+        })),*];
+    };
+}
+
+/// What holds a subscription, as a label.
+pub(crate) const HELD_BY: &[&str] = &["RetryAfter", "Paused", "InvalidSpec", "Gone"];
+
+gauges! {
+    InFlight = "busway_subscription_in_flight" "Attempts at the subscriber that are being made" [];
+    Limit = "busway_subscription_limit" "How many attempts at the subscriber may be made at once now: maxInFlight, or what auto found, or less while it recovers" [];
+    Unsettled = "busway_subscription_unsettled" "Messages taken from the bus and not settled" [];
+    Breaker = "busway_subscription_breaker" "The breaker: 0 closed, 1 half-open (an attempt is to show whether the subscriber is back), 2 open" [];
+    Held = "busway_subscription_held" "1 while nothing is attempted, by why; without a series otherwise" ["reason": HELD_BY];
+    Gone = "busway_subscription_gone" "1 since the subscriber answered 410, until it answers 2xx" [];
+    Backlog = "busway_subscription_backlog" "Messages accepted and not settled, where the bus knows it; asked every 20 s" [];
+    OldestSeconds = "busway_subscription_oldest_seconds" "How long ago the oldest of them was accepted" [];
 }
 
 /// The calls of the bus that are counted when they fail.
@@ -122,6 +200,19 @@ pub(crate) const ATTEMPT_SECONDS: (&str, &str) = (
     "busway_dispatcher_attempt_duration_seconds",
     "How long attempts took, connecting included",
 );
+/// The duration of one subscription's attempts: name and help.
+pub(crate) const OWN_ATTEMPT_SECONDS: (&str, &str) = (
+    "busway_subscription_attempt_duration_seconds",
+    "How long attempts at the subscriber took, connecting included",
+);
+/// From acceptance to the end: name and help.
+pub(crate) const OWN_SETTLE_SECONDS: (&str, &str) = (
+    "busway_subscription_settle_duration_seconds",
+    "From acceptance by the receiver to the end, retries, replies and dead-lettering included; without those that were filtered",
+);
+/// The value of label `subscription` of the histograms that subscriptions share. No Subscription is
+/// named so: a name has no underscore.
+pub(crate) const OTHERS: &str = "_other";
 /// Bytes of messages that this process holds: name and help.
 pub(crate) const MEMORY: (&str, &str) = (
     "busway_memory_bytes",
@@ -134,42 +225,3 @@ pub(crate) const MEMORY_LIMIT: (&str, &str) = ("busway_memory_limit_bytes", "lim
 pub(crate) const BUCKETS_MS: [u64; 13] = [
     1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, 10_000, 30_000,
 ];
-
-/// The table as Markdown, as `docs/metrics.md` has it.
-#[must_use]
-pub fn markdown() -> String {
-    let mut text = String::from(
-        "# Metrics\n\nWhat a data plane exposes at `/metrics` on the admin port. Generated from the code by `make generate`;\n\
-         labels have fixed values but for `bus`, which is the Bus (`namespace/name`) or ClusterBus (`name`).\n\n\
-         | name | type | labels | meaning |\n|---|---|---|---|\n",
-    );
-    for row in TABLE {
-        let (kind, suffix) = match row.kind {
-            Kind::Counter => ("counter", "_total"),
-            Kind::Gauge => ("gauge", ""),
-        };
-        let mut labels: Vec<String> = Vec::new();
-        if row.scope == Scope::Bus {
-            labels.push("`bus`".to_owned());
-        }
-        labels.extend(
-            row.labels
-                .iter()
-                .map(|(name, values)| format!("`{name}`: {}", values.join(", "))),
-        );
-        text.push_str(&format!(
-            "| `{}{suffix}` | {kind} | {} | {} |\n",
-            row.name,
-            labels.join("; "),
-            row.help
-        ));
-    }
-    for ((name, help), kind) in [
-        (ATTEMPT_SECONDS, "histogram"),
-        (MEMORY, "gauge"),
-        (MEMORY_LIMIT, "gauge"),
-    ] {
-        text.push_str(&format!("| `{name}` | {kind} |  | {help} |\n"));
-    }
-    text
-}

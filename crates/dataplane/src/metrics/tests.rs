@@ -1,8 +1,10 @@
+use busway_core::egress::Forbidden;
+
 use super::*;
 
 #[test]
 fn shards_and_buses_are_summed_and_a_bus_that_comes_back_goes_on_counting() {
-    let metrics = Metrics::new(2, MemoryBudget::new(1000));
+    let metrics = Metrics::new(2, MemoryBudget::new(1000), 0);
     let first = metrics.bus("a");
     let other = metrics.bus("ns/b");
     for counts in first.iter().chain(&other) {
@@ -29,7 +31,7 @@ fn shards_and_buses_are_summed_and_a_bus_that_comes_back_goes_on_counting() {
     assert!(text.contains("busway_memory_limit_bytes 1000"), "{text}");
 }
 
-const OUTCOME_CELLS: usize = 11;
+const OUTCOME_CELLS: usize = 12;
 
 #[test]
 fn outcomes_and_causes_have_their_places() {
@@ -46,10 +48,14 @@ fn outcomes_and_causes_have_their_places() {
         (Outcome::Failed(Failure::Tls), Failure::Tls.reason()),
         (Outcome::Failed(Failure::Timeout), Failure::Timeout.reason()),
         (Outcome::Failed(Failure::Reset), Failure::Reset.reason()),
+        (
+            Outcome::Failed(Failure::Forbidden(Forbidden::Own)),
+            Failure::Forbidden(Forbidden::Own).reason(),
+        ),
     ] {
         assert_eq!(table::OUTCOMES.get(outcome_index(outcome)), Some(&name));
     }
-    let metrics = Metrics::new(1, MemoryBudget::new(1));
+    let metrics = Metrics::new(1, MemoryBudget::new(1), 0);
     let bus = metrics.bus("a");
     for cause in Cause::ALL {
         bus[0].add(Family::Dropped, cause_index(cause), 1);
@@ -62,7 +68,7 @@ fn outcomes_and_causes_have_their_places() {
 
 #[test]
 fn durations_fall_into_their_buckets() {
-    let metrics = Metrics::new(1, MemoryBudget::new(1));
+    let metrics = Metrics::new(1, MemoryBudget::new(1), 0);
     let bus = metrics.bus("a");
     for millis in [0, 1, 30_000, 30_001] {
         bus[0].attempt_took(Duration::from_millis(millis));

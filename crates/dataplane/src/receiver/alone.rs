@@ -85,7 +85,7 @@ impl MessageReceiver {
             desk: Arc::new(Desk {
                 inbox: Arc::clone(&self.inbox) as Arc<dyn Inbox>,
                 world: World::new(Network::system()),
-                counts: Metrics::new(1, settings.budget.clone()).process(0),
+                counts: Metrics::new(1, settings.budget.clone(), 0).process(0),
                 budget: settings.budget,
                 cluster_domain: settings.cluster_domain,
                 publish_failed: Quiet::default(),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use busway_core::bus::PublishError;
+use busway_core::{bus::PublishError, egress::Egress};
 use busway_dataplane::{DispatchDefaults, DispatchError, MessageDispatcher, MessageReceiver};
 use busway_message::Message;
 use busway_testkit::subscriber::{Answer, Subscriber};
@@ -64,7 +64,7 @@ async fn a_receiver_serves_until_it_is_told_to_end() {
             })
             .await
     });
-    let dispatcher = MessageDispatcher::new();
+    let dispatcher = MessageDispatcher::new().with_egress(Egress::open());
     let url = format!("http://{address}/shop/orders");
     busway_testkit::wait::until("it answers", super::harness::DEADLINE, || {
         let (dispatcher, url) = (&dispatcher, &url);
@@ -90,7 +90,7 @@ async fn a_dispatcher_sends_a_message_and_its_reply() {
         .await
         .unwrap();
     let target = Subscriber::start().await.unwrap();
-    let dispatcher = MessageDispatcher::new();
+    let dispatcher = MessageDispatcher::new().with_egress(Egress::open());
     let message = Message::default().with_body("question".into());
     let to = defaults(Some(target.url()));
     dispatcher
@@ -113,4 +113,14 @@ async fn a_dispatcher_sends_a_message_and_its_reply() {
     assert!(matches!(error, Err(DispatchError::Failed(_))), "{error:?}");
     let error = dispatcher.dispatch(message, "ftp://x", &to).await;
     assert_eq!(error.unwrap_err().reason(), "InvalidDestination");
+}
+
+#[tokio::test]
+async fn a_dispatcher_alone_guards_what_it_dials() {
+    let subscriber = Subscriber::start().await.unwrap();
+    let sent = MessageDispatcher::new()
+        .dispatch(Message::default(), &subscriber.url(), &defaults(None))
+        .await;
+    assert_eq!(sent.unwrap_err().reason(), "EgressRefused");
+    assert!(subscriber.got().is_empty());
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use busway_core::gate::MaxInFlight;
 use busway_dataplane::{Network, Settings, World};
 use busway_testkit::{
     fakes::{Call, FakeBus},
-    subscriber::{Answer, Manner, Misbehaving, Subscriber},
+    subscriber::{Answer, Subscriber},
     wait::until,
+    zoo::{Manner, Misbehaving},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -30,7 +32,7 @@ async fn a_bus_in_memory_is_delivered_to_the_last_message() {
         route.policy.max_in_flight,
         route.policy.max_unsettled,
         route.policy.retry,
-    ) = (2, 3, 50);
+    ) = (MaxInFlight::Number(2), 3, 50);
     h.serve(route).await;
     for _ in 0..50 {
         h.send("x").await;
@@ -67,7 +69,7 @@ async fn on_a_durable_bus_running_attempts_finish_and_the_rest_is_handed_back() 
             .await
             .unwrap();
     let mut route = h.route("s", &subscriber.url());
-    route.policy.max_in_flight = 2;
+    route.policy.max_in_flight = MaxInFlight::Number(2);
     h.serve(route).await;
     for _ in 0..5 {
         h.send("x").await;

@@ -12,6 +12,7 @@ use std::{
 use busway_core::{
     BusRef, ChannelRef, Routes, SubscriptionRef, Uid,
     address::Destination,
+    egress::Egress,
     pacing::{Backoff, BackoffPolicy, Jitter},
     policy::DeliveryPolicy,
     routes::{Accepting, ChannelRoute, Flow, ReceiverSettings, SubscriptionRoute},
@@ -32,6 +33,7 @@ pub struct Harness {
     pub plane: Arc<Plane>,
     pub bus: FakeBus,
     pub settings: Mutex<ReceiverSettings>,
+    egress: Mutex<Arc<Egress>>,
     subscriptions: Mutex<HashMap<String, Arc<SubscriptionRoute>>>,
     generation: AtomicI64,
 }
@@ -90,6 +92,7 @@ impl Harness {
             plane,
             bus,
             settings: Mutex::default(),
+            egress: Mutex::new(Arc::new(Egress::open())),
             subscriptions: Mutex::default(),
             generation: AtomicI64::new(1),
         }
@@ -109,6 +112,8 @@ impl Harness {
             subscriber: destination(url),
             reply_to: None,
             dead_letter_sink: None,
+            filter: Arc::default(),
+            ordering: None,
             policy: quick(),
             flow: Flow::Running,
         }
@@ -143,6 +148,12 @@ impl Harness {
         self.publish();
     }
 
+    /// Publishes another guard on what is dialled; until then everything is open.
+    pub fn guard(&self, egress: Egress) {
+        *self.egress.lock().unwrap() = Arc::new(egress);
+        self.publish();
+    }
+
     pub fn publish(&self) {
         let subscriptions: Vec<_> = self
             .subscriptions
@@ -166,6 +177,7 @@ impl Harness {
         self.plane.publish(Arc::new(Routes {
             loaded: true,
             receiver: Arc::new(self.settings.lock().unwrap().clone()),
+            egress: Arc::clone(&self.egress.lock().unwrap()),
             channels: HashMap::from([
                 channel(&orders(), Accepting::Yes, subscriptions),
                 channel(&pending, Accepting::NotProvisioned, Vec::new()),

@@ -5,8 +5,9 @@ use std::time::Duration;
 use busway_core::{Uid, routes::Flow, serving::DataPlane as _};
 use busway_testkit::{
     fakes::{Call, FakeBus},
-    subscriber::{Answer, Manner, Misbehaving, Subscriber},
+    subscriber::{Answer, Subscriber},
     wait::until,
+    zoo::{Manner, Misbehaving},
 };
 
 use super::harness::{DEADLINE, Harness, subscription};

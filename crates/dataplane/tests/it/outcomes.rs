@@ -4,14 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use busway_core::{
     bus::Fate,
+    gate::MaxInFlight,
     outcome::{Cause, RuleAction, StatusRule},
     serving::DataPlane as _,
 };
 use busway_message::Message;
 use busway_testkit::{
     fakes::{Call, FakeBus},
-    subscriber::{Answer, Manner, Misbehaving, Subscriber},
+    subscriber::{Answer, Subscriber},
     wait::until,
+    zoo::{Manner, Misbehaving},
 };
 
 use super::harness::{DEADLINE, Harness, destination, subscription};
@@ -412,7 +414,7 @@ async fn attempts_in_flight_and_messages_held_have_bounds() {
     let h = Harness::start();
     let silent = Misbehaving::start(Manner::Silent).await.unwrap();
     let mut route = h.route("s", &silent.url());
-    (route.policy.max_in_flight, route.policy.max_unsettled) = (3, 7);
+    (route.policy.max_in_flight, route.policy.max_unsettled) = (MaxInFlight::Number(3), 7);
     h.serve(route).await;
     for _ in 0..20 {
         h.send("x").await;
@@ -435,16 +437,16 @@ async fn attempts_in_flight_and_messages_held_have_bounds() {
 #[tokio::test]
 async fn the_bound_of_the_process_on_connections_leaves_each_subscription_one() {
     let h = Harness::start();
-    h.settings.lock().unwrap().max_connections = 4;
+    h.settings.lock().unwrap().max_connections = 48;
     h.publish();
     let silent = Misbehaving::start(Manner::Silent).await.unwrap();
     h.serve(h.route("s", &silent.url())).await;
-    for _ in 0..20 {
+    for _ in 0..60 {
         h.send("x").await;
     }
     let in_flight = || h.metric("busway_dispatcher_in_flight", &["subscriber"]);
-    h.wait_metric("busway_dispatcher_unsettled", &[], 20).await;
-    assert!((1..=4).contains(&in_flight()), "{}", in_flight());
+    h.wait_metric("busway_dispatcher_unsettled", &[], 60).await;
+    assert!((1..=36).contains(&in_flight()), "{}", in_flight());
     let good = Subscriber::start().await.unwrap();
     h.serve(h.route("good", &good.url())).await;
     let name = subscription("good");

@@ -1,6 +1,11 @@
 //! Replies, and the loops they can make.
 
-use busway_core::outcome::Cause;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use busway_core::{gate::MaxInFlight, outcome::Cause};
 use busway_testkit::{
     fakes::{Call, FakeBus},
     subscriber::{Answer, Subscriber},
@@ -156,4 +161,42 @@ async fn an_endless_loop_of_replies_ends_at_the_hop_limit() {
     h.wait_settled("s").await;
     assert_eq!(subscriber.got().len(), 32);
     assert_eq!(h.bus.published().len(), 32);
+}
+
+#[tokio::test]
+async fn replies_that_nobody_takes_are_bounded_by_the_memory_of_the_process() {
+    const REPLY: usize = 40_000;
+    let h = Harness::start();
+    h.settings.lock().unwrap().max_memory = 100_000;
+    h.publish();
+    let subscriber = Subscriber::answering(|_, _| Answer::status(200).body(vec![b'x'; REPLY]))
+        .await
+        .unwrap();
+    let open = Arc::new(AtomicBool::new(false));
+    let opened = Arc::clone(&open);
+    let target = Subscriber::answering(move |_, _| {
+        Answer::status(if opened.load(Ordering::Relaxed) {
+            202
+        } else {
+            503
+        })
+    })
+    .await
+    .unwrap();
+    let mut route = h.route("s", &subscriber.url());
+    route.reply_to = Some(destination(&target.url()));
+    route.policy.max_in_flight = MaxInFlight::Number(1);
+    route.policy.retry = 1000;
+    h.serve(route).await;
+    for _ in 0..10 {
+        h.send("question").await;
+    }
+    // Two fit, and a third shows that there is no room: the subscriber is asked for no more.
+    target.wait_for(50).await.unwrap();
+    assert_eq!(subscriber.got().len(), 3);
+    open.store(true, Ordering::Relaxed);
+    subscriber.wait_for(10).await.unwrap();
+    h.wait_settled("s").await;
+    assert_eq!(h.metric("busway_dispatcher_replies", &[]), 10);
+    assert_eq!(h.metric("busway_memory_bytes", &[]), 0);
 }

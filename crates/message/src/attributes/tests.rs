@@ -5,6 +5,11 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Of a name that is asked for once.
+pub(crate) fn attribute<'a>(message: &'a Message, name: &str) -> Option<Cow<'a, str>> {
+    super::attribute(message, &AttributeName::new(name).ok()?)
+}
+
 fn message(headers: &[(&str, &str)], body: &str) -> Message {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
@@ -49,6 +54,7 @@ fn attributes_are_the_same_in_both_modes() {
         ("datacontenttype", Some("text/plain")),
         ("unset", None),
         ("data", None),
+        ("data_base64", None),
         ("ID", None),
         ("x-request-id", None),
         ("xrequestid", None),
@@ -78,6 +84,71 @@ fn names_of_any_length_are_found() {
         );
         assert_eq!(attribute(&event, &"b".repeat(length)), None);
     }
+}
+
+#[test]
+fn clones_share_what_was_read_and_a_changed_message_is_read_anew() {
+    let event = r#"{"id":"a","flag":true,"escaped":"\u0061"}"#;
+    let first = message(&[("content-type", "application/cloudevents+json")], event);
+    let clone = first.clone();
+    assert_eq!(attribute(&first, "escaped").as_deref(), Some("a"));
+    assert!(std::ptr::eq(
+        first.members().unwrap(),
+        clone.members().unwrap()
+    ));
+    let other = clone.clone().with_body(r#"{"id":"b"}"#.into());
+    assert_eq!(attribute(&other, "id").as_deref(), Some("b"));
+    assert_eq!(attribute(&other, "flag"), None);
+    assert_eq!(attribute(&clone, "flag").as_deref(), Some("true"));
+    let plain = clone.with_header(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    assert_eq!(attribute(&plain, "id"), None);
+    assert_eq!(
+        attribute(&plain, "contenttype").as_deref(),
+        Some("text/plain")
+    );
+}
+
+#[test]
+fn events_of_many_or_large_attributes_are_read_all_the_same() {
+    let many: String = (0..200).map(|n| format!(r#""a{n}":{n},"#)).collect();
+    let large = "\\n".repeat(5000);
+    for (body, name, value) in [
+        (format!(r#"{{{many}"last":"x"}}"#), "last", "x".to_owned()),
+        (
+            format!(r#"{{"large":"{large}","last":true}}"#),
+            "last",
+            "true".to_owned(),
+        ),
+        (
+            format!(r#"{{"large":"{large}"}}"#),
+            "large",
+            "\n".repeat(5000),
+        ),
+    ] {
+        let event = message(&[("content-type", "application/cloudevents+json")], &body);
+        assert!(matches!(event.members(), Some(Members::Many)));
+        assert_eq!(attribute(&event, name), Some(value.into()));
+    }
+}
+
+#[test]
+fn the_first_of_a_repeated_attribute_counts() {
+    let event = message(
+        &[("content-type", "application/cloudevents+json")],
+        r#"{"a":"1","a":"2"}"#,
+    );
+    assert_eq!(attribute(&event, "a").as_deref(), Some("1"));
+}
+
+#[test]
+fn what_no_header_can_be_called_is_no_name() {
+    for name in ["", "a b", "ü", "a\n"] {
+        assert!(AttributeName::new(name).is_err(), "{name}");
+    }
+    assert_eq!(
+        AttributeName::new("X-Request-Id").unwrap().as_str(),
+        "X-Request-Id"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::attribute;
+use crate::attributes::tests::attribute;
 
 const VERSIONS: [SpecVersion; 2] = [SpecVersion::V03, SpecVersion::V1];
 

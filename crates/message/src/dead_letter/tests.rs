@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Kind, attribute,
+    Kind,
+    attributes::tests::attribute,
     names::{BATCH_JSON, CE_SPECVERSION, STRUCTURED_JSON},
 };
 

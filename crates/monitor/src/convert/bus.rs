@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use busway_api::{
     Bus, ClusterBus,
-    bus::{BusSpec as ApiSpec, Memory, Server, Subscribers, WhenFull},
+    bus::{BusSpec as ApiSpec, Egress, Memory, Server, Subscribers, WhenFull},
     parameters as api,
     reason::Reason,
 };
@@ -17,6 +17,7 @@ use busway_core::{
     routes::ReceiverSettings,
 };
 use http::HeaderName;
+use ipnet::IpNet;
 use kube::{
     Resource,
     core::{ObjectMeta, Selector},
@@ -66,10 +67,16 @@ pub(crate) enum Reach {
 pub(crate) struct BusView {
     pub(crate) spec: BusSpec,
     pub(crate) receiver: Arc<ReceiverSettings>,
+    /// Address ranges that are open beside what is open anyway.
+    pub(crate) egress: Vec<IpNet>,
+    /// The ConfigMap with what is trusted beside the built-in authorities.
+    pub(crate) ca_bundle: Option<String>,
     pub(crate) delivery: DeliveryOverrides,
     pub(crate) channel_parameters: Vec<Parameter>,
     pub(crate) subscription_parameters: Vec<Parameter>,
     pub(crate) reach: Reach,
+    /// As the resource has them; unset is left to an autoscaler.
+    pub(crate) replicas: Option<i32>,
     /// Who may put channels on it; unset: all.
     pub(crate) allowed: Option<Selector>,
     /// How long a channel that is no longer allowed goes on; unset: for ever.
@@ -117,10 +124,13 @@ pub(crate) fn view(bus: &AnyBus, name: &BusRef, memory_limit: usize) -> Result<B
             max_memory,
         },
         receiver: Arc::new(receiver),
+        egress: ranges(spec.egress.as_ref())?,
+        ca_bundle: ca_bundle(spec.egress.as_ref()),
         delivery: delivery::overrides(spec.delivery.as_ref())?,
         channel_parameters: parameters(&declared.channel),
         subscription_parameters: parameters(&declared.subscription),
         reach,
+        replicas: spec.workload.replicas,
         allowed,
         revoke_grace,
     })
@@ -135,6 +145,21 @@ pub(crate) fn declared(own: &[Parameter], resource: &[Parameter]) -> Vec<Paramet
         }
     }
     all
+}
+
+fn ranges(egress: Option<&Egress>) -> Result<Vec<IpNet>, Problem> {
+    let ranges = egress.map_or(&[][..], |egress| &egress.allow);
+    let parse = |(n, text): (usize, &String)| {
+        text.parse().map_err(|_| {
+            let path = format!("spec.egress.allow[{n}]");
+            delivery::invalid(&path, "not an address range in CIDR form, like 10.0.0.0/8")
+        })
+    };
+    ranges.iter().enumerate().map(parse).collect()
+}
+
+fn ca_bundle(egress: Option<&Egress>) -> Option<String> {
+    Some(egress?.ca_bundle.as_ref()?.config_map.clone())
 }
 
 fn parameters(declared: &[api::Parameter]) -> Vec<Parameter> {

@@ -2,17 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use busway_api::{Subscription, reason::Reason};
+use busway_api::{Subscription, filter as api, reason::Reason};
 use busway_core::{
-    ChannelRef, SubscriptionRef, Uid,
+    AttributeName, ChannelRef, SubscriptionRef, Uid,
     address::Destination,
     bus::SubscriptionSpec,
+    filter::{Filter, FilterSpec},
     parameters::{Parameter, ResolvedParameters, resolve},
     policy::{DeliveryOverrides, DeliveryPolicy},
 };
 use kube::ResourceExt;
 
-use super::{Problem, addresses::Rules, channel::pairs, delivery};
+use super::{Problem, addresses::Rules, channel::pairs, delivery, ordering::Order};
 
 /// Where and how a subscription's messages go.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,8 @@ pub(crate) struct Targets {
     pub(crate) subscriber: Destination,
     pub(crate) reply_to: Option<Destination>,
     pub(crate) dead_letter_sink: Option<Destination>,
+    pub(crate) filter: Arc<Filter>,
+    pub(crate) ordering: Option<AttributeName>,
     pub(crate) policy: DeliveryPolicy,
 }
 
@@ -56,6 +59,7 @@ pub(crate) fn view(
     declared: &[Parameter],
     below: DeliveryOverrides,
     rules: &Rules<'_>,
+    order: Order<'_>,
     refused: Option<&Problem>,
 ) -> View {
     let spec = &subscription.spec;
@@ -63,7 +67,8 @@ pub(crate) fn view(
         Err(problem) => (Err(problem), None),
         Ok(own) => {
             let merged = own.over(below);
-            let of = |strictness| targets(subscription, &merged, rules, strictness).map(Arc::new);
+            let of =
+                |strictness| targets(subscription, &merged, rules, order, strictness).map(Arc::new);
             let strict = of(Strictness::Strict);
             // What is allowed is the same in form.
             let lenient = match &strict {
@@ -91,6 +96,7 @@ fn targets(
     subscription: &Subscription,
     merged: &DeliveryOverrides,
     rules: &Rules<'_>,
+    order: Order<'_>,
     strictness: Strictness,
 ) -> Result<Targets, Problem> {
     let spec = &subscription.spec;
@@ -117,7 +123,14 @@ fn targets(
     } else {
         "delivery.deadLetterSink of the channel or the bus"
     };
+    let filter = filter(&spec.filters)?;
+    let ordering = Order::key(spec.ordering.as_ref())?;
+    if strictness == Strictness::Strict {
+        order.keeps(spec.ordering.as_ref())?;
+    }
     Ok(Targets {
+        filter,
+        ordering,
         subscriber: resolve("spec.subscriber", &spec.subscriber)?,
         reply_to: reply_to
             .map(|text| onward("spec.replyTo", text))
@@ -128,6 +141,16 @@ fn targets(
             .transpose()?,
         policy: merged.clone().complete(),
     })
+}
+
+/// Compiles filters.
+fn filter(filters: &[api::Filter]) -> Result<Arc<Filter>, Problem> {
+    // They came as JSON, and go back to it.
+    let json = serde_json::to_value(filters).unwrap_or_default();
+    let compiled = FilterSpec::list_from_json(&json).and_then(|list| Filter::compile(&list));
+    let compiled =
+        compiled.map_err(|error| Problem::new(Reason::FilterInvalid, format!("spec.{error}")))?;
+    Ok(Arc::new(compiled))
 }
 
 /// What the hooks see of a subscription.

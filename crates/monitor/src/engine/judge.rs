@@ -15,6 +15,7 @@ use kube::{ResourceExt, core::SelectorExt};
 
 use super::Engine;
 use crate::{
+    convert::ordering::Order,
     convert::{
         Problem,
         addresses::Rules,
@@ -274,6 +275,11 @@ impl Engine {
             &declared,
             below,
             &rules.as_rules(self),
+            Order {
+                ordering: &self.profile.ordering,
+                scope: self.profile.scope,
+                replicas: bus.replicas,
+            },
             refused,
         ))
     }

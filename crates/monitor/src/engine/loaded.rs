@@ -50,12 +50,6 @@ impl Engine {
         }
     }
 
-    /// Another replica loaded or dropped something, came or went.
-    pub(super) fn replicas_changed(&mut self) {
-        let waiting: Vec<_> = self.waiting.drain().collect();
-        self.dirty.extend(waiting);
-    }
-
     /// Those of all ready replicas that do not serve an object yet, by name.
     pub(crate) fn replicas_without(&self, uid: &Uid, generation: i64) -> Vec<String> {
         let mut without = self.given.replicas.without(uid, generation);

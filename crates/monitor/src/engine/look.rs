@@ -121,22 +121,21 @@ impl Engine {
 
     fn bus_step(&self) -> Step {
         let bus = &self.world.bus;
-        let Some(view) = bus
-            .view
-            .as_ref()
-            .filter(|_| self.runs_hooks() && bus.problem.is_none())
-        else {
+        let spec = self
+            .bus_spec()
+            .filter(|_| self.runs_hooks() && bus.problem.is_none());
+        let Some(spec) = spec else {
             return Step::Nothing;
         };
         let generation = self.generation_of(&Key::Bus);
         if bus
             .synced
             .as_ref()
-            .is_some_and(|(spec, at)| **spec == view.spec && *at == generation)
+            .is_some_and(|(synced, at)| **synced == spec && *at == generation)
         {
             return Step::Nothing;
         }
-        Step::Do(Job::Hook(Call::SyncBus(Arc::new(view.spec.clone()))))
+        Step::Do(Job::Hook(Call::SyncBus(Arc::new(spec))))
     }
 
     fn channel_step(&self, r: &ChannelRef, now: Instant) -> Step {

@@ -35,6 +35,9 @@ impl Engine {
                 if let Some(view) = &self.world.bus.view {
                     self.routes.set_receiver(&view.receiver);
                 }
+                if let Some(egress) = self.egress() {
+                    self.routes.set_egress(egress);
+                }
             }
             Key::Channel(r) => {
                 let route = self.channel_route(r);
@@ -92,7 +95,9 @@ impl Engine {
             subscriber: targets.subscriber,
             reply_to: targets.reply_to,
             dead_letter_sink: targets.dead_letter_sink,
-            policy: targets.policy,
+            filter: targets.filter,
+            ordering: targets.ordering,
+            policy: targets.policy.share(self.share.among()),
             flow: flow(blame, object.spec.paused),
         })
     }
@@ -171,6 +176,8 @@ fn working_targets(
         subscriber: read(&status.subscriber_url)?,
         reply_to: read(&status.reply_url),
         dead_letter_sink: read(&status.dead_letter_url),
+        filter: Arc::default(),
+        ordering: None,
         policy: DeliveryPolicy::default(),
     }))
 }

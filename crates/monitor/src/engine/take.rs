@@ -210,7 +210,15 @@ impl Engine {
                     };
                     state.problem = None;
                     match viewed {
-                        Ok(view) => state.view = Some(view),
+                        Ok(view) => {
+                            if view.egress.iter().any(|range| range.prefix_len() == 0) {
+                                tracing::warn!(
+                                    "spec.egress.allow opens every address: nothing guards metadata services, \
+                                     the API server or this pod from subscriptions"
+                                );
+                            }
+                            state.view = Some(view);
+                        }
                         Err(problem) => state.problem = Some(problem),
                     }
                 }

@@ -3,7 +3,11 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -40,6 +44,8 @@ pub struct FollowedPeers {
 
 struct Shared {
     known: Mutex<Known>,
+    /// Whether those of the first list were asked.
+    asked: AtomicBool,
     changed: watch::Sender<u64>,
 }
 
@@ -86,6 +92,7 @@ impl FollowedPeers {
     pub fn start(peers: Arc<dyn Peers>) -> Self {
         let shared = Arc::new(Shared {
             known: Mutex::new(None),
+            asked: AtomicBool::new(false),
             changed: watch::Sender::new(0),
         });
         let shutdown = CancellationToken::new();
@@ -150,8 +157,39 @@ impl Replicas for FollowedPeers {
         })
     }
 
+    fn ready(&self) -> Option<usize> {
+        if !self.shared.asked.load(Ordering::Acquire) {
+            return None;
+        }
+        let known = self.shared.known();
+        // One that the list calls ready takes messages, also where it did not answer yet.
+        let ready = |replica: &&Replica| replica.standing != Standing::Away;
+        Some(known.as_ref()?.values().filter(ready).count())
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
+        let known = self.shared.known();
+        let replicas = known.iter().flat_map(|known| known.keys());
+        // Peers on one machine have no address of their own.
+        let mut all: Vec<_> = replicas
+            .filter_map(|url| address(url))
+            .filter(|ip| !ip.is_loopback())
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
     fn changed(&self) -> watch::Receiver<u64> {
         self.shared.changed.subscribe()
+    }
+}
+
+/// A name (`--peer`) has addresses that only its look-up knows.
+fn address(url: &str) -> Option<IpAddr> {
+    match url::Url::parse(url).ok()?.host()? {
+        url::Host::Ipv4(ip) => Some(ip.into()),
+        url::Host::Ipv6(ip) => Some(ip.into()),
+        url::Host::Domain(_) => None,
     }
 }
 
@@ -301,6 +339,7 @@ async fn round(peers: &dyn Peers, shared: &Shared, trouble: &mut Trouble) {
     }
     let listed = shared.list(&list);
     let asked = join_all(list.iter().map(|peer| ask_one(peer, shared))).await;
+    shared.asked.store(true, Ordering::Release);
     if listed || asked.contains(&true) {
         shared
             .changed

@@ -114,6 +114,19 @@ async fn without(peers: &FollowedPeers, uid: &str, generation: i64, expected: us
     .unwrap();
 }
 
+async fn until_ready(peers: &FollowedPeers, expected: usize) {
+    wait::until("as many are ready", SOON, || {
+        let ready = peers.ready();
+        std::future::ready(if ready == Some(expected) {
+            Ok(())
+        } else {
+            Err(format!("{ready:?}"))
+        })
+    })
+    .await
+    .unwrap();
+}
+
 #[tokio::test]
 async fn all_have_an_object_when_every_ready_replica_does() {
     let (one, two, away) = (
@@ -182,9 +195,14 @@ async fn a_replica_that_goes_away_does_not_count_and_counts_again_when_it_is_bac
     one.say("one", 1, true, &[("a", 1)], &[]);
     two.say("two", 1, true, &[], &[]);
     let peers = follow(&[&one, &two]);
+    assert_eq!(peers.ready(), None, "nobody was asked yet");
     without(&peers, "a", 1, 1).await;
+    until_ready(&peers, 2).await;
+    // On one machine they have no address of their own.
+    assert!(peers.addresses().is_empty());
     two.now.lock().unwrap().ready = false;
     without(&peers, "a", 1, 0).await;
+    assert_eq!(peers.ready(), Some(1));
     two.now.lock().unwrap().ready = true;
     without(&peers, "a", 1, 1).await;
     drop(two);

@@ -31,6 +31,8 @@ fn subscription(name: &str, channel: &str, flow: Flow) -> (SubscriptionRef, Subs
         subscriber: Destination::parse("web", "shop", "cluster.local").unwrap(),
         reply_to: None,
         dead_letter_sink: None,
+        filter: Arc::default(),
+        ordering: None,
         policy: DeliveryPolicy::default(),
         flow,
     };

@@ -4,7 +4,7 @@
 //! tells of changes as a watch. A file that turns wrong keeps its objects at their last good form; a file that is removed,
 //! also while nobody looked, has its objects deleted in the proper order. The state folder is what makes the latter true.
 
-mod documents;
+pub(crate) mod documents;
 mod files;
 mod state;
 mod status;
@@ -162,7 +162,18 @@ impl FolderSource {
             .collect()
     }
 
-    /// Ticks when an object, its status or a complaint changes.
+    /// What a ConfigMap of the folder holds, by its keys. Without a namespace it may be in any, if it is
+    /// in one only. A file that cannot be read now has none.
+    #[must_use]
+    pub fn config_map(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Option<BTreeMap<String, String>> {
+        self.shared.store().config_map(namespace, name)
+    }
+
+    /// Ticks when an object, its status, a ConfigMap or a complaint changes.
     #[must_use]
     pub fn changed(&self) -> latest::Receiver<u64> {
         self.shared.store().ticks()

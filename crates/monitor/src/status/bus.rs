@@ -67,6 +67,10 @@ impl Engine {
             let reason = failure.error.reason().to_owned();
             return Said::no(kind, reason, failure.error.to_string());
         }
+        // Nothing stops by it; but who is called by these authorities must not look well.
+        if let Some(problem) = self.bundle_problem() {
+            return Said::no(kind, Reason::CaBundleInvalid, problem);
+        }
         match &bus.synced {
             Some((_, at)) if *at == generation => Said::yes(kind, Reason::Synced, ""),
             Some(_) | None => {

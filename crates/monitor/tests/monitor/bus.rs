@@ -10,7 +10,7 @@ use busway_core::{
     Bus, ChannelRef, SubscriptionRef,
     bus::{
         BusError, BusSpec, Capabilities, ChannelSpec, Credit, Deliveries, Durability, HookError,
-        Ordering, Profile, PublishError, Scope, SubscriptionSpec,
+        MemorySettings, Ordering, Profile, PublishError, Scope, SubscriptionSpec,
     },
 };
 
@@ -29,6 +29,7 @@ struct Log {
     active: HashSet<String>,
     overlaps: Vec<String>,
     most_at_once: usize,
+    memory: Option<MemorySettings>,
 }
 
 pub(crate) struct FakeBus {
@@ -74,6 +75,11 @@ impl FakeBus {
 
     pub(crate) fn most_at_once(&self) -> usize {
         self.log.lock().unwrap().most_at_once
+    }
+
+    /// The bounds that it was last synced with.
+    pub(crate) fn memory(&self) -> Option<MemorySettings> {
+        self.log.lock().unwrap().memory
     }
 
     async fn hook(&self, hook: &str, key: &str, with: &str) -> Result<(), HookError> {
@@ -132,6 +138,7 @@ impl Bus for FakeBus {
     }
 
     async fn sync_bus(&self, bus: &BusSpec) -> Result<(), HookError> {
+        self.log.lock().unwrap().memory = bus.memory;
         self.hook("sync_bus", &bus.bus.to_string(), "").await
     }
 

@@ -165,17 +165,43 @@ async fn a_paused_subscription_is_ready_and_says_that_it_is_paused() {
 #[tokio::test(start_paused = true)]
 async fn a_field_that_does_not_work_yet_is_refused_by_its_path() {
     let rig = Rig::ready(Scope::Shared).await;
-    let spec = json!({"channel": "orders", "subscriber": "mail", "delivery": {"rate": {"perSecond": 1.0}}});
-    rig.cluster.apply("Subscription", "shop/new", &spec);
-    rig.until_condition("Subscription", "shop/new", "Ready", "False/NotYetSupported")
+    let spec = json!({"clusterBus": "main", "allowedSenders": ["anybody"]});
+    rig.cluster.apply("Channel", "shop/new", &spec);
+    rig.until_condition("Channel", "shop/new", "Ready", "False/NotYetSupported")
         .await;
     let message = rig
         .cluster
-        .raw_condition("Subscription", "shop/new", "Ready")
+        .raw_condition("Channel", "shop/new", "Ready")
         .unwrap()["message"]
         .to_string();
-    assert!(message.contains("spec.delivery.rate"), "{message}");
-    assert_eq!(rig.bus.count("subscribe shop/new"), 0);
+    assert!(message.contains("spec.allowedSenders"), "{message}");
+    assert_eq!(rig.bus.count("provision shop/new"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_filter_that_cannot_be_compiled_is_told_with_its_place() {
+    let rig = Rig::ready(Scope::Shared).await;
+    let filters = json!([{"exact": {"type": "t"}}, {"any": [{"cesql": "type ="}]}]);
+    let spec = json!({"channel": "orders", "subscriber": "mail", "filters": filters});
+    rig.cluster.apply("Subscription", "shop/new", &spec);
+    rig.until_condition(
+        "Subscription",
+        "shop/new",
+        "Resolved",
+        "False/FilterInvalid",
+    )
+    .await;
+    let message = rig
+        .cluster
+        .raw_condition("Subscription", "shop/new", "Resolved")
+        .unwrap()["message"]
+        .to_string();
+    assert!(
+        message.contains("spec.filters[1].any[0].cesql: line 1, column 7"),
+        "{message}"
+    );
+    rig.until_condition("Subscription", "shop/new", "Ready", "False/FilterInvalid")
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

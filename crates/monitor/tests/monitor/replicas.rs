@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    net::IpAddr,
     sync::{Arc, Mutex},
 };
 
@@ -45,6 +46,14 @@ impl Replicas for Other {
 
     fn any_serves(&self, object: &Uid) -> bool {
         self.serves.lock().unwrap().contains(object.as_str())
+    }
+
+    fn ready(&self) -> Option<usize> {
+        Some(1)
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
+        Vec::new()
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

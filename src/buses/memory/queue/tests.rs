@@ -15,6 +15,10 @@ const SETTINGS: MemorySettings = MemorySettings {
     max_bytes: 100,
 };
 
+fn plenty() -> Handout {
+    Handout::new(MemoryBudget::new(usize::MAX))
+}
+
 const CREDIT: Credit = Credit {
     messages: 3,
     bytes: 60,
@@ -80,7 +84,7 @@ struct Model {
 impl Model {
     fn new() -> Self {
         let mut queue = Queue::default();
-        let consumer = queue.attach(CREDIT);
+        let consumer = queue.attach(CREDIT, plenty());
         Self {
             queue,
             budget: MemoryBudget::new(usize::MAX),
@@ -267,7 +271,7 @@ impl Model {
             }
             Step::Pass(ms) => self.now += Duration::from_millis(ms),
             Step::NextConsumer => {
-                let next = self.queue.attach(CREDIT);
+                let next = self.queue.attach(CREDIT, plenty());
                 let take = self.queue.take(next, self.now, Waker::noop());
                 assert!(matches!(take, Take::Wait(_)), "not its turn: {take:?}");
                 self.queue.detach(self.consumer).wake();

@@ -13,12 +13,14 @@ use k8s_openapi::{
 use super::{
     Plan,
     network::{ADMIN, MESSAGES},
-    workload::CACHE_VOLUME,
+    workload::{BUNDLE_VOLUME, CACHE_VOLUME},
 };
 use crate::operator::{bus::AnyBus, labels::Component};
 
 /// Where the last resources are kept.
 const CACHE_DIR: &str = "/cache";
+/// Where the certificate authorities of the bus are.
+const BUNDLE_DIR: &str = "/etc/busway/ca-bundle";
 /// Tries of 2 s each that a start may take: the caches of a large cluster.
 const STARTUP_TRIES: i32 = 60;
 
@@ -35,19 +37,34 @@ pub(super) fn dispatcher<K: AnyBus>(plan: &Plan<'_, K>) -> Container {
     let mut container = completed(plan, Component::Dispatcher, given, &[MESSAGES, ADMIN]);
     let readiness = probe("/readyz", 5, 2);
     container.readiness_probe.get_or_insert(readiness);
-    let taken = container.volume_mounts.iter().flatten();
-    if !taken.into_iter().any(|mount| mount.mount_path == CACHE_DIR) {
-        container
-            .volume_mounts
-            .get_or_insert_default()
-            .push(VolumeMount {
-                name: CACHE_VOLUME.to_owned(),
-                mount_path: CACHE_DIR.to_owned(),
-                ..VolumeMount::default()
-            });
-        set(&mut container, "BUSWAY_CACHE_DIR", CACHE_DIR);
+    let cache = VolumeMount {
+        name: CACHE_VOLUME.to_owned(),
+        mount_path: CACHE_DIR.to_owned(),
+        ..VolumeMount::default()
+    };
+    mount(&mut container, "BUSWAY_CACHE_DIR", cache);
+    if bundle(plan).is_some() {
+        // The whole volume, and no subPath: only so does a change come through.
+        let bundle = VolumeMount {
+            name: BUNDLE_VOLUME.to_owned(),
+            mount_path: BUNDLE_DIR.to_owned(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        };
+        mount(&mut container, "BUSWAY_CA_BUNDLE", bundle);
     }
     container
+}
+
+/// Mounts it and tells where, unless a third party has something of its own there.
+fn mount(container: &mut Container, variable: &str, mount: VolumeMount) {
+    let mounts = container.volume_mounts.get_or_insert_default();
+    if mounts.iter().any(|one| one.mount_path == mount.mount_path) {
+        return;
+    }
+    let path = mount.mount_path.clone();
+    mounts.push(mount);
+    set(container, variable, &path);
 }
 
 /// The provisioner's.
@@ -56,6 +73,12 @@ pub(super) fn provisioner<K: AnyBus>(plan: &Plan<'_, K>, given: &Container) -> C
     let readiness = probe("/readyz", 5, 2);
     container.readiness_probe.get_or_insert(readiness);
     container
+}
+
+/// The ConfigMap with certificate authorities that the bus names.
+pub(super) fn bundle<'a, K: AnyBus>(plan: &Plan<'a, K>) -> Option<&'a str> {
+    let egress = plan.bus.bus().egress.as_ref()?;
+    Some(&egress.ca_bundle.as_ref()?.config_map)
 }
 
 /// Whether the pod needs the volume of the last resources.
@@ -82,6 +105,7 @@ fn completed<K: AnyBus>(
     for (name, field) in [
         ("POD_NAME", "metadata.name"),
         ("POD_NAMESPACE", "metadata.namespace"),
+        ("POD_IPS", "status.podIPs"),
     ] {
         from_field(&mut container, name, field);
     }

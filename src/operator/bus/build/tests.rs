@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use busway_api::{BusSpec, bus::NetworkPolicy};
+use busway_api::{
+    BusSpec,
+    bus::{CaBundle, Egress, NetworkPolicy},
+};
 use k8s_openapi::api::{
     apps::v1::{Deployment, DeploymentSpec},
     core::v1::{Container, EnvVar, SecurityContext, Volume, VolumeMount},
@@ -79,6 +82,37 @@ fn a_cluster_bus_of_a_third_party_gets_these_objects() {
     spec.workload.replicas = Some(2);
     spec.network_policy = Some(NetworkPolicy { enabled: true });
     insta::assert_snapshot!("third_party", yaml(&build(&cluster_bus(spec))));
+}
+
+#[test]
+fn a_bus_with_authorities_of_its_own_mounts_them_where_there_are_any() {
+    let mut spec = third_party();
+    spec.egress = Some(Egress {
+        ca_bundle: Some(CaBundle {
+            config_map: "company-cas".to_owned(),
+        }),
+        ..Egress::default()
+    });
+    let children = build(&cluster_bus(spec));
+    let pod = |name: &str| {
+        let deployment = manifest(&children, ChildKind::Deployment, name);
+        deployment["spec"]["template"]["spec"].clone()
+    };
+    let dispatcher = pod("fast-clusterbus-dispatcher");
+    insta::assert_snapshot!(
+        "bundle",
+        serde_saphyr::to_string(&json!({
+            "env": dispatcher["containers"][0]["env"],
+            "volumeMounts": dispatcher["containers"][0]["volumeMounts"],
+            "volumes": dispatcher["volumes"],
+        }))
+        .unwrap()
+    );
+    let provisioner = pod("fast-clusterbus-provisioner").to_string();
+    assert!(
+        !provisioner.contains("company-cas"),
+        "it calls no subscriber"
+    );
 }
 
 #[test]

@@ -6,8 +6,8 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Container, EmptyDirVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec,
-            SeccompProfile, Volume,
+            ConfigMapVolumeSource, Container, EmptyDirVolumeSource, PodSecurityContext, PodSpec,
+            PodTemplateSpec, SeccompProfile, Volume,
         },
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
@@ -28,6 +28,8 @@ use crate::operator::{
 const TERMINATION_SECONDS: i64 = 75;
 /// The volume of the last resources.
 pub(super) const CACHE_VOLUME: &str = "busway-cache";
+/// The volume of the bus's certificate authorities.
+pub(super) const BUNDLE_VOLUME: &str = "busway-ca-bundle";
 /// The resources of 100,000 objects fit; past it the pod is evicted and starts anew.
 const CACHE_SIZE: &str = "512Mi";
 
@@ -126,9 +128,11 @@ fn template<K: AnyBus>(
         plan.bus.uid_or_empty(),
     ));
     let mounts_cache = container::mounts_cache(&container);
+    let bundle = container::bundle(plan).filter(|_| component == Component::Dispatcher);
     let volumes = mounts_cache
         .then(cache)
         .into_iter()
+        .chain(bundle.map(authorities))
         .chain(spec.volumes.clone());
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
@@ -170,6 +174,21 @@ fn cache() -> Volume {
         empty_dir: Some(EmptyDirVolumeSource {
             size_limit: Some(Quantity(CACHE_SIZE.to_owned())),
             medium: None,
+        }),
+        ..Volume::default()
+    }
+}
+
+/// Optional: a pod that waits for its ConfigMap would be an outage of everything, for the lack of what
+/// some subscribers need. The dispatcher says in the bus's status that it is missing, and the kubelet
+/// brings it when it is made.
+fn authorities(config_map: &str) -> Volume {
+    Volume {
+        name: BUNDLE_VOLUME.to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: config_map.to_owned(),
+            optional: Some(true),
+            ..ConfigMapVolumeSource::default()
         }),
         ..Volume::default()
     }

@@ -51,6 +51,10 @@ fn what_is_no_address_is_refused_without_repeating_it() {
         "http://a:99999",
         "ü",
         "http://[::1",
+        ".",
+        "https://./x",
+        "web..svc",
+        "web..",
     ] {
         let error = parse(text).unwrap_err().to_string();
         assert!(!error.contains("99999"), "{error}");

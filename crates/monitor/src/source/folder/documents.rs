@@ -10,11 +10,13 @@ const MAX_DOCUMENTS: usize = 10_000;
 
 /// What one document is.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Document {
+pub(crate) enum Document {
     /// One of ours.
     Ours(Kind, Value),
     /// A Namespace, for its labels.
     Namespace(Value),
+    /// A ConfigMap: a bus may name one.
+    ConfigMap(Value),
     /// Somebody else's kind: not for us.
     Foreign(String),
     /// It cannot be read, or is not an object.
@@ -22,7 +24,7 @@ pub(super) enum Document {
 }
 
 /// The documents of a file, each with its place in it, from 1.
-pub(super) fn parse(file: &str, text: &str) -> Vec<(usize, Document)> {
+pub(crate) fn parse(file: &str, text: &str) -> Vec<(usize, Document)> {
     let values = if file.ends_with(".json") {
         json(text)
     } else {
@@ -122,6 +124,8 @@ fn sort(value: Value, place: usize, documents: &mut Vec<(usize, Document)>) {
     }
     let document = if (version, kind) == ("v1", "Namespace") {
         Document::Namespace(value)
+    } else if (version, kind) == ("v1", "ConfigMap") {
+        Document::ConfigMap(value)
     } else if version.split('/').next() != Some(GROUP) {
         Document::Foreign(format!("{kind} ({version})"))
     } else {
@@ -181,18 +185,20 @@ mod tests {
 
     #[test]
     fn a_list_is_its_items_and_a_json_file_may_have_several() {
-        let list = r#"{"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Namespace"}, {"apiVersion": "v1", "kind": "Secret"}, {"apiVersion": "v1", "kind": "List"}]}"#;
+        let list = r#"{"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Namespace"}, {"apiVersion": "v1", "kind": "ConfigMap"}, {"apiVersion": "v1", "kind": "Secret"}, {"apiVersion": "v1", "kind": "List"}]}"#;
         let found = parse("a.json", &format!("{list}\n{list} nonsense"));
         let kinds: Vec<_> = found
             .iter()
             .map(|(place, document)| match document {
                 Document::Ours(..) => (*place, "ours"),
                 Document::Namespace(_) => (*place, "namespace"),
+                Document::ConfigMap(_) => (*place, "config map"),
                 Document::Foreign(_) => (*place, "foreign"),
                 Document::Broken(_) => (*place, "broken"),
             })
             .collect();
-        let of = |place| [(place, "namespace"), (place, "foreign"), (place, "broken")];
+        let all = ["namespace", "config map", "foreign", "broken"];
+        let of = |place| all.map(|kind| (place, kind));
         assert_eq!(kinds, [of(1).as_slice(), &of(2), &[(3, "broken")]].concat());
     }
 

@@ -1,6 +1,7 @@
 //! The objects of a folder, as an API server would keep them. Knows no files and no time of its own.
 
 mod complaints;
+mod config_maps;
 mod namespaces;
 mod object;
 mod writes;
@@ -152,6 +153,7 @@ impl Store {
 
     /// Makes the objects what the files say, as `kubectl apply --prune` would.
     pub(super) fn reconcile(&mut self, reading: Arc<Reading>) {
+        self.take_config_maps(&reading);
         self.reading = Arc::clone(&reading);
         let mut complaints = Complaints::default();
         for (file, why) in &reading.trouble {
@@ -206,7 +208,9 @@ impl Store {
                         complaints.add(file, format!("document {place}: {why}"));
                         continue;
                     }
-                    Document::Namespace(_) | Document::Foreign(_) => continue,
+                    Document::Namespace(_) | Document::ConfigMap(_) | Document::Foreign(_) => {
+                        continue;
+                    }
                 };
                 let new = Manifest {
                     file,

@@ -545,3 +545,39 @@ fn an_editor_that_empties_or_replaces_a_file_deletes_nothing() {
     let reading = files.look(Take::Settled).unwrap();
     assert!(reading.files.is_empty(), "gone at two looks: gone");
 }
+
+#[tokio::test]
+async fn a_config_map_is_read_and_its_change_is_told_though_it_is_no_object_of_ours() {
+    let map = |text: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: cas, namespace: shop}}\ndata: {{ca.crt: {text}}}\n"
+        )
+    };
+    let dir = Dir::with(&[("bus.yaml", BUS), ("cas.yaml", &map("one"))]);
+    let source = dir.open().await;
+    let read = |namespace: Option<&str>| {
+        let map = source.config_map(namespace, "cas")?;
+        map.get("ca.crt").cloned()
+    };
+    assert_eq!(read(Some("shop")).as_deref(), Some("one"));
+    assert_eq!(read(None).as_deref(), Some("one"));
+    assert_eq!(read(Some("default")), None);
+    assert!(source.complaints().is_empty());
+    let mut changed = source.changed();
+    changed.mark_unchanged();
+    dir.write("cas.yaml", &map("two"));
+    changed.changed().await.unwrap();
+    assert_eq!(read(None).as_deref(), Some("two"));
+    // Of two of one name nobody knows which is meant.
+    dir.write("other.yaml", &map("three").replace("shop", "mail"));
+    wait::until("both are read", SOON, || {
+        std::future::ready(match read(None) {
+            None => Ok(()),
+            Some(text) => Err(text),
+        })
+    })
+    .await
+    .unwrap();
+    assert_eq!(read(Some("mail")).as_deref(), Some("three"));
+    source.close().await;
+}

@@ -16,8 +16,9 @@ use crate::{
     wait,
 };
 
-/// Messages of the story of `kill -9` that have failed attempts, and after those just accepted.
-const TRIED: usize = 20;
+/// Messages of the story of `kill -9` that have failed attempts, and after those just accepted. Of fewer than
+/// five no breaker opens, which would keep the others from being tried at all.
+const TRIED: usize = 4;
 const NEW: usize = 5;
 /// Messages that are accepted before the process is told to leave: many more than it may deliver at once.
 const WAITING: usize = 50;

@@ -115,7 +115,10 @@ impl Store {
             .flat_map(|documents| documents.iter());
         documents.any(|(_, document)| match document {
             Document::Ours(kind, value) => *kind == key.0 && object::key(*kind, value) == *key,
-            Document::Namespace(_) | Document::Foreign(_) | Document::Broken(_) => false,
+            Document::Namespace(_)
+            | Document::ConfigMap(_)
+            | Document::Foreign(_)
+            | Document::Broken(_) => false,
         })
     }
 

@@ -1,0 +1,88 @@
+//! Who owns a message while its stream breaks, and on the way out.
+
+use std::time::Duration;
+
+use busway_core::{
+    address::Destination,
+    pacing::BackoffPolicy,
+    routes::{Flow, SubscriptionRoute},
+};
+
+use crate::harness::{Answer, Pipes, pass, policy, run_as};
+
+fn edit(route: &mut SubscriptionRoute) {
+    route.policy = policy(BackoffPolicy::Linear, 1000, 1000);
+    route.policy.retry = 3;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_stream_broke_during_an_attempt_has_one_owner() {
+    // Each attempt takes half a second, and fails.
+    let pipes = || Pipes::answering(|_| Answer::LateStatus(500, 500));
+    run_as(edit, pipes, |run| async move {
+        run.put("a");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(run.pipes.attempts().len(), 1);
+        run.bus.break_stream(&run.name);
+        pass(60).await;
+        // The one that was lost to the break, and those that the policy allows.
+        assert_eq!(run.pipes.attempts().len(), 1 + 4, "{:?}", run.pipes.seen());
+        let dropped = run.count("busway_dispatcher_dropped", &["RetriesExhausted"]);
+        assert_eq!(dropped, 1);
+        assert_eq!(run.bus.waiting(&run.name) + run.bus.out(&run.name), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_paused_is_not_attempted_on_the_way_out() {
+    // The subscriber rejects, and the sink fails.
+    let pipes = || {
+        Pipes::seeing(|seen| match &*seen.path {
+            "/sink" => Answer::Status(500, None),
+            _ => Answer::Status(400, None),
+        })
+    };
+    let with_sink = |route: &mut SubscriptionRoute| {
+        edit(route);
+        let sink = Destination::parse("http://web/sink", "shop", "cluster.local");
+        route.dead_letter_sink = Some(sink.unwrap());
+    };
+    run_as(with_sink, pipes, |mut run| async move {
+        run.put("a");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let attempted = run.pipes.attempts().len();
+        assert_eq!(attempted, 2, "the subscriber and the sink");
+        run.edit(|route| route.flow = Flow::Paused);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        run.dataplane.drain(Duration::from_secs(30)).await;
+        assert_eq!(run.pipes.attempts().len(), attempted);
+        assert_eq!(run.bus.waiting(&run.name), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_was_tried_for_the_last_time_is_not_tried_again_after_its_stream_broke() {
+    let pipes = || Pipes::seeing(|_| Answer::Status(500, None));
+    let with_sink = |route: &mut SubscriptionRoute| {
+        edit(route);
+        let sink = Destination::parse("http://web/sink", "shop", "cluster.local");
+        route.dead_letter_sink = Some(sink.unwrap());
+    };
+    run_as(with_sink, pipes, |run| async move {
+        let tried = |run: &crate::harness::Run| {
+            let seen = run.pipes.seen();
+            seen.iter().filter(|seen| seen.path != "/sink").count()
+        };
+        run.put("a");
+        // One more than the retries, a second apart; then the sink is tried.
+        pass(4).await;
+        assert_eq!(tried(&run), 4);
+        run.bus.break_stream(&run.name);
+        pass(60).await;
+        assert_eq!(tried(&run), 4, "{:?}", run.pipes.seen());
+        assert_eq!(run.bus.waiting(&run.name) + run.bus.out(&run.name), 0);
+    })
+    .await;
+}
