@@ -99,9 +99,7 @@ impl Subscription {
         }
         self.gate_opens.set(None);
         // The first that is let in sees to the next.
-        if self.outlet(Stage::Subscriber).has_due() {
-            self.staff(Stage::Subscriber);
-        }
+        self.staff_due(Stage::Subscriber);
     }
 
     /// Tells the gate how an attempt at the subscriber ended.
@@ -115,9 +113,7 @@ impl Subscription {
             passage.end(ended, took, random);
         }
         // It may let more through than it did, or say when it will.
-        if self.outlet(Stage::Subscriber).has_due() {
-            self.staff(Stage::Subscriber);
-        }
+        self.staff_due(Stage::Subscriber);
     }
 
     /// The subscriber of this route answered that it is gone for good.

@@ -164,18 +164,7 @@ impl MessageDispatcher {
         let answer: Result<Answer, Failure> = timeout(self.timeout, attempt)
             .await
             .unwrap_or(Err(Failure::Timeout));
-        match answer {
-            Ok(answer) => Ended {
-                outcome: Outcome::Status(answer.status),
-                answer: Some(answer),
-                told: false,
-            },
-            Err(failure) => Ended {
-                outcome: Outcome::Failed(failure),
-                answer: None,
-                told: false,
-            },
-        }
+        Ended::of(answer)
     }
 }
 

@@ -183,15 +183,21 @@ impl Subscription {
         }
         let this = Rc::clone(self);
         self.chore(async move {
-            let stored = job.settle.extend(job.attempts).await;
-            // Its stream broke during the attempt, and the bus gives it again: two would count it.
-            let is_held = stored != Err(BusError::NotHeld);
-            note(&this.counts, "extend", stored);
+            let is_held = this.keep(&job).await;
             match this.mode.get() {
                 Mode::Running | Mode::Emptying if is_held => this.send_at(at, job),
                 _ => this.release(job),
             }
         });
+    }
+
+    /// Has the bus keep a job with its attempts at the subscriber counted; whether it still does. Else its
+    /// stream broke meanwhile, and the bus gives it again: two would count it.
+    pub(super) async fn keep(&self, job: &Job) -> bool {
+        let stored = job.settle.extend(job.stored).await;
+        let is_held = stored != Err(BusError::NotHeld);
+        note(&self.counts, "extend", stored);
+        is_held
     }
 
     /// A destination that was there when the job was made is there no longer.
@@ -242,9 +248,7 @@ impl Subscription {
         if room.is_some() {
             drop(room);
             self.wake();
-            if self.outlet(Stage::Subscriber).has_due() {
-                self.staff(Stage::Subscriber);
-            }
+            self.staff_due(Stage::Subscriber);
         }
         let this = Rc::clone(self);
         self.chore(async move {

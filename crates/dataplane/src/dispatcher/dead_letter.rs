@@ -85,10 +85,7 @@ impl Subscription {
     fn send_spent(self: &Rc<Self>, job: Job) {
         let this = Rc::clone(self);
         self.chore(async move {
-            let stored = job.settle.extend(job.stored).await;
-            let is_held = stored != Err(BusError::NotHeld);
-            note(&this.counts, "extend", stored);
-            if is_held {
+            if this.keep(&job).await {
                 this.send(job);
             } else {
                 this.release(job);

@@ -183,9 +183,7 @@ impl Driver {
             Mode::Emptying => {}
         }
         for stage in Stage::ALL {
-            if subscription.outlet(stage).has_due() {
-                subscription.staff(stage);
-            }
+            subscription.staff_due(stage);
         }
         self.held();
     }
@@ -387,9 +385,7 @@ impl Driver {
         while lanes.try_join_next().is_some() {}
         drop(lanes);
         for stage in Stage::ALL {
-            if subscription.outlet(stage).has_due() {
-                subscription.staff(stage);
-            }
+            subscription.staff_due(stage);
         }
     }
 

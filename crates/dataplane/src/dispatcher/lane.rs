@@ -45,6 +45,24 @@ pub(super) struct Ended {
     pub(super) told: bool,
 }
 
+impl Ended {
+    /// Of one that was alone on its connection.
+    pub(super) fn of(result: Result<Answer, Failure>) -> Self {
+        match result {
+            Ok(answer) => Self {
+                outcome: Outcome::Status(answer.status),
+                answer: Some(answer),
+                told: false,
+            },
+            Err(failure) => Self {
+                outcome: Outcome::Failed(failure),
+                answer: None,
+                told: false,
+            },
+        }
+    }
+}
+
 struct Lane {
     subscription: Rc<Subscription>,
     stage: Stage,
@@ -230,23 +248,16 @@ impl Lane {
             }
         };
         let result = self.alarm.limit(deadline, exchange).await;
-        match result.unwrap_or(Err(Failure::Timeout)) {
-            Ok(answer) => Ended {
-                outcome: Outcome::Status(answer.status),
-                answer: Some(answer),
-                told: false,
-            },
-            Err(failure) => {
-                // Whatever is under way on it belongs to the attempt that ended.
-                if let Some(link) = self.link.take() {
-                    link.give_up(received);
-                }
-                Ended {
-                    outcome: Outcome::Failed(failure),
-                    answer: None,
-                    told: told.get(),
-                }
-            }
+        let result = result.unwrap_or(Err(Failure::Timeout));
+        // Whatever is under way on it belongs to the attempt that ended.
+        if result.is_err()
+            && let Some(link) = self.link.take()
+        {
+            link.give_up(received);
+        }
+        Ended {
+            told: told.get(),
+            ..Ended::of(result)
         }
     }
 }

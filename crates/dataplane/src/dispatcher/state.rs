@@ -316,6 +316,13 @@ impl Subscription {
         }
     }
 
+    /// The same, where something is due.
+    pub(super) fn staff_due(self: &Rc<Self>, stage: Stage) {
+        if self.outlet(stage).has_due() {
+            self.staff(stage);
+        }
+    }
+
     /// Whether there may be another connection; if not, it is looked again soon.
     fn may_connect(&self, outlet: &Outlet) -> bool {
         let most = self.plane.peek().receiver.max_connections;
@@ -336,9 +343,7 @@ impl Subscription {
         self.look_again.set(None);
         self.share.has_enough();
         for stage in Stage::ALL {
-            if self.outlet(stage).has_due() {
-                self.staff(stage);
-            }
+            self.staff_due(stage);
         }
     }
 
@@ -383,9 +388,7 @@ impl Subscription {
             };
             if let Some(mut job) = self.check(job?) {
                 job.passage = Some(self.door.begin());
-                if outlet.has_due() {
-                    self.staff(stage);
-                }
+                self.staff_due(stage);
                 return Some(job);
             }
         }
