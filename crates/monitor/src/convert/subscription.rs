@@ -34,6 +34,8 @@ pub(crate) struct View {
     pub(crate) targets: Result<Arc<Targets>, Problem>,
     /// As above, but for what the bus forbids: an edit of the bus stops nothing that runs.
     pub(crate) lenient: Option<Arc<Targets>>,
+    /// Whether the bus keeps the order that is asked for.
+    pub(crate) order: Result<(), Problem>,
     /// A field whose behaviour is not there yet.
     pub(crate) refused: Option<Problem>,
 }
@@ -45,11 +47,20 @@ impl View {
             .as_ref()
             .or_else(|| self.parameters.as_ref().err())
             .or_else(|| self.targets.as_ref().err())
+            .or_else(|| self.order.as_ref().err())
     }
 
     /// Whether what is wrong is only that arguments do not fit the bus's parameters.
     pub(crate) fn only_parameters(&self) -> bool {
         self.refused.is_none() && self.parameters.is_err() && self.targets.is_ok()
+    }
+
+    /// Whether what is wrong is only that the bus does not keep the order.
+    pub(crate) fn only_order(&self) -> bool {
+        self.refused.is_none()
+            && self.parameters.is_ok()
+            && self.targets.is_ok()
+            && self.order.is_err()
     }
 }
 
@@ -67,8 +78,7 @@ pub(crate) fn view(
         Err(problem) => (Err(problem), None),
         Ok(own) => {
             let merged = own.over(below);
-            let of =
-                |strictness| targets(subscription, &merged, rules, order, strictness).map(Arc::new);
+            let of = |strictness| targets(subscription, &merged, rules, strictness).map(Arc::new);
             let strict = of(Strictness::Strict);
             // What is allowed is the same in form.
             let lenient = match &strict {
@@ -82,6 +92,7 @@ pub(crate) fn view(
         parameters: resolve(declared, pairs(&spec.arguments)).map_err(Problem::from),
         targets,
         lenient,
+        order: order.keeps(spec.ordering.as_ref()),
         refused: refused.cloned(),
     }
 }
@@ -96,7 +107,6 @@ fn targets(
     subscription: &Subscription,
     merged: &DeliveryOverrides,
     rules: &Rules<'_>,
-    order: Order<'_>,
     strictness: Strictness,
 ) -> Result<Targets, Problem> {
     let spec = &subscription.spec;
@@ -125,9 +135,6 @@ fn targets(
     };
     let filter = filter(&spec.filters)?;
     let ordering = Order::key(spec.ordering.as_ref())?;
-    if strictness == Strictness::Strict {
-        order.keeps(spec.ordering.as_ref())?;
-    }
     Ok(Targets {
         filter,
         ordering,

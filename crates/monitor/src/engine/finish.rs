@@ -128,14 +128,14 @@ impl Engine {
             (Key::Subscription(r), Call::Subscribe(spec)) => {
                 self.note_synced(key, call, generation);
                 if let Some(s) = self.world.subscriptions.get_mut(r) {
-                    let valid = s.view.as_ref().is_some_and(|v| v.problem().is_none());
+                    let works = s.view.as_ref().is_some_and(|v| Self::works(s, v));
                     let good = s.good.as_ref().map(|g| g.generation);
                     let former = subscribed_generation(s);
                     s.common.removed = None;
                     s.common.backing = Some(Backing {
                         spec: Arc::clone(spec),
                         // Called with the last good terms, it says nothing of this generation.
-                        generation: if valid {
+                        generation: if works {
                             generation
                         } else {
                             good.or(former).unwrap_or(0)

@@ -318,8 +318,13 @@ impl Engine {
             return Blame::Never;
         };
         if let Some(good) = &s.good {
-            let same_arguments = view.only_parameters() && good.arguments == object.spec.arguments;
-            return if good.generation == s.generation() || same_arguments {
+            // An edit is to blame for what it touched.
+            let touched_nothing_wrong = view.refused.is_none()
+                && (view.parameters.is_ok() || good.arguments == object.spec.arguments)
+                && view.targets.as_ref().is_ok_and(|targets| {
+                    view.order.is_ok() || good.targets.ordering == targets.ordering
+                });
+            return if good.generation == s.generation() || touched_nothing_wrong {
                 Blame::Bus
             } else {
                 Blame::Own
@@ -343,9 +348,16 @@ impl Engine {
         }
     }
 
+    /// Whether a subscription works as it is written: it is valid, or all that is wrong is that the bus
+    /// came to deliver from more replicas than keep its order.
+    pub(crate) fn works(s: &SubscriptionState, view: &View) -> bool {
+        view.problem().is_none()
+            || (view.only_order() && Self::blame_of_subscription(s, view) == Blame::Bus)
+    }
+
     /// With what a subscription is to be subscribed; nothing when it never was valid.
     pub(crate) fn terms(s: &SubscriptionState, view: &View) -> Option<Terms> {
-        if view.problem().is_none() {
+        if Self::works(s, view) {
             return Some(Terms {
                 parameters: view.parameters.clone().ok()?,
                 timeout: view.targets.as_ref().ok()?.policy.timeout,

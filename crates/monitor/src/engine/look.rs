@@ -432,7 +432,7 @@ impl Engine {
                 let (Some(object), Some(view)) = (&s.object, &s.view) else {
                     return;
                 };
-                if view.problem().is_none()
+                if Self::works(s, view)
                     && let (Ok(parameters), Ok(targets)) = (&view.parameters, &view.targets)
                 {
                     s.good = Some(Good {

@@ -170,7 +170,7 @@ impl Engine {
         Self::terms(s, view).is_none_or(|terms| {
             terms.parameters == b.spec.parameters
                 && terms.timeout == b.spec.timeout
-                && (view.problem().is_some() || b.generation == s.generation())
+                && (!Self::works(s, view) || b.generation == s.generation())
         })
     }
 

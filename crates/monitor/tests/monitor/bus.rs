@@ -129,7 +129,7 @@ impl Bus for FakeBus {
         Profile {
             scope: self.scope,
             durability: Durability::Memory,
-            ordering: Ordering::No,
+            ordering: Ordering::SingleConsumer,
             can_delay: false,
             capabilities: Capabilities::NONE,
             channel_parameters: Vec::new(),

@@ -151,6 +151,62 @@ async fn by_an_edit_of_the_bus_all_goes_on_with_the_resolved_parameters_also_aft
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_order_that_more_replicas_do_not_keep_is_told_and_every_replica_goes_on_delivering() {
+    let again = |cluster| Setup {
+        cluster,
+        ..Setup::new(Scope::PerReplica)
+    };
+    let bus = |replicas: u8| json!({"memory": {}, "replicas": replicas});
+    let mail = |key: &str, timeout: &str| json!({"channel": "orders", "subscriber": "mail", "ordering": {"key": key}, "delivery": {"timeout": timeout}});
+    let rig = Setup::new(Scope::PerReplica).run();
+    rig.standard();
+    rig.cluster.apply("ClusterBus", "main", &bus(1));
+    rig.cluster
+        .apply("Subscription", "shop/mail", &mail("subject", "30s"));
+    rig.until_ready("Subscription", "shop/mail").await;
+    settle().await;
+    rig.cluster.apply("ClusterBus", "main", &bus(2));
+    let unsupported = "False/OrderingUnsupported";
+    rig.until_condition("Subscription", "shop/mail", "Ready", unsupported)
+        .await;
+    let running = |rig: &Rig| rig.routed("shop/mail").unwrap().starts_with("Running ");
+    assert!(running(&rig));
+    // The new one takes messages for it, and so delivers them.
+    let other = again(rig.cluster.follower()).run();
+    other.until_calls("subscribe shop/mail", 1).await;
+    settle().await;
+    assert!(running(&other), "{:?}", other.routed("shop/mail"));
+    // An edit of something else is not to blame for it, and counts.
+    rig.cluster
+        .apply("Subscription", "shop/mail", &mail("subject", "9s"));
+    settle().await;
+    assert!(running(&rig) && running(&other));
+    assert_eq!(other.bus.count("subscribe shop/mail"), 2);
+    other.stop().await;
+    let rig = again(rig.stop().await).run();
+    rig.until_calls("subscribe shop/mail", 1).await;
+    settle().await;
+    assert!(running(&rig), "{:?}", rig.routed("shop/mail"));
+    // One that never ran is refused, and one whose own edit asks for another order is held.
+    rig.cluster
+        .apply("Subscription", "shop/new", &mail("subject", "30s"));
+    rig.until_condition("Subscription", "shop/new", "Ready", unsupported)
+        .await;
+    assert_eq!(rig.routed("shop/new"), None);
+    rig.cluster
+        .apply("Subscription", "shop/mail", &mail("type", "9s"));
+    rig.until_condition("Subscription", "shop/mail", "Delivering", "False/Held")
+        .await;
+    let rig = again(rig.stop().await).run();
+    rig.until_calls("subscribe shop/mail", 1).await;
+    settle().await;
+    assert!(!running(&rig));
+    rig.cluster.apply("ClusterBus", "main", &bus(1));
+    rig.until_ready("Subscription", "shop/mail").await;
+    assert!(running(&rig));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_paused_subscription_is_ready_and_says_that_it_is_paused() {
     let rig = Rig::ready(Scope::Shared).await;
     let paused = json!({"channel": "orders", "subscriber": "mail", "paused": true});
