@@ -337,8 +337,9 @@ impl Engine {
         else {
             return Blame::Never;
         };
-        // Whom it may call is for the bus to say, and the people of its namespace may have written its status.
-        if view.targets.is_err() {
+        // What a process does not know is no edit of the bus. Whom it may call is for the bus to say, and
+        // the people of its namespace may have written its status.
+        if view.refused.is_some() || view.targets.is_err() {
             return Blame::Own;
         }
         let subscribed = find(&status.conditions, ConditionType::Subscribed);
@@ -442,3 +443,6 @@ pub(crate) fn observed_of_channel(channel: &Channel) -> &[Condition] {
 pub(crate) fn observed_of_subscription(subscription: &Subscription) -> &[Condition] {
     subscription.status.as_ref().map_or(&[], |s| &s.conditions)
 }
+
+#[cfg(test)]
+mod tests;
