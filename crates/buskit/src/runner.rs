@@ -282,8 +282,9 @@ async fn look_around(args: &DispatcherArgs, bus: &BusRef, resources: &Resources)
 
 /// What goes on until a signal comes.
 struct Running {
+    monitor: Monitor,
     reconciling: CancellationToken,
-    monitor: tokio::task::JoinHandle<Result<(), busway_monitor::MonitorError>>,
+    reconciler: tokio::task::JoinHandle<Result<(), busway_monitor::MonitorError>>,
     resources: Resources,
     ports: Ports,
     grace: Duration,
@@ -300,10 +301,12 @@ impl Running {
         let reconciling = CancellationToken::new();
         let (bus, until) = (bus.clone(), reconciling.clone());
         let concurrency = usize::from(args.concurrency);
-        let monitor = async move { monitor.run(bus, concurrency, until).await };
+        let running = monitor.clone();
+        let reconciler = async move { running.run(bus, concurrency, until).await };
         Self {
+            monitor,
             reconciling,
-            monitor: tokio::spawn(monitor),
+            reconciler: tokio::spawn(reconciler),
             resources,
             ports,
             grace: args.grace,
@@ -322,9 +325,10 @@ impl Running {
         tokio::select! {
             signal = crate::signals::terminated() => tracing::info!(signal, "leaving"),
             () = stopped => ended = Some("a worker of the data plane"),
-            _ = &mut self.monitor => ended = Some("the monitor"),
+            _ = &mut self.reconciler => ended = Some("the monitor"),
             () = self.ports.ended() => ended = Some("the admin port"),
         }
+        self.monitor.leave();
         // Messages first: the Monitor goes on saying what is served until they are done.
         let lost = match data_plane {
             Some(data_plane) => data_plane.drain(self.grace).await.lost,
@@ -332,7 +336,7 @@ impl Running {
         };
         self.reconciling.cancel();
         if ended != Some("the monitor") {
-            self.monitor.await.context("the monitor panicked")??;
+            self.reconciler.await.context("the monitor panicked")??;
         }
         self.resources.close().await;
         self.ports.close();

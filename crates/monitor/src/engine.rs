@@ -67,6 +67,8 @@ pub(crate) struct Given {
     pub(crate) replicas: Arc<dyn Replicas>,
     pub(crate) options: Arc<Options>,
     pub(crate) shown: Arc<Shown>,
+    /// Whether this process is on its way out.
+    pub(crate) leaving: CancellationToken,
     pub(crate) concurrency: usize,
 }
 

@@ -85,6 +85,7 @@ pub struct Monitor {
     replicas: Arc<dyn Replicas>,
     options: Arc<Options>,
     shown: Arc<Shown>,
+    leaving: CancellationToken,
     requeue: mpsc::Sender<SubscriptionRef>,
     requeued: Arc<std::sync::Mutex<Option<mpsc::Receiver<SubscriptionRef>>>>,
 }
@@ -107,6 +108,7 @@ impl Monitor {
                 sync: watch::Sender::new(Sync::Waiting("nothing was read yet".to_owned())),
                 refused: std::sync::atomic::AtomicU64::new(0),
             }),
+            leaving: CancellationToken::new(),
             requeue,
             requeued: Arc::new(std::sync::Mutex::new(Some(requeued))),
         }
@@ -158,6 +160,7 @@ impl Monitor {
             replicas: Arc::clone(&self.replicas),
             options: Arc::clone(&self.options),
             shown: Arc::clone(&self.shown),
+            leaving: self.leaving.clone(),
             concurrency: concurrency.max(1),
         };
         Engine::new(parts, requeued).run(shutdown).await;
@@ -253,6 +256,12 @@ impl Monitor {
             .collect();
         found.sort_by(|a, b| a.subscription.cmp(&b.subscription));
         Ok(found)
+    }
+
+    /// This process begins to leave, and reconciles on: the other replicas count it no more, and its part
+    /// of what is shared among them stays as it is.
+    pub fn leave(&self) {
+        self.leaving.cancel();
     }
 
     /// Asks for another `subscribe`, as a bus does when its long-lived consumer died. Forgotten when

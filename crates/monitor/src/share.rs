@@ -38,13 +38,33 @@ impl Default for Share {
 }
 
 impl Share {
-    /// Takes how many there are now. Whether the shares are others by that.
-    pub(crate) fn take(&mut self, now_there: NonZeroU32, now: Instant) -> bool {
+    /// Takes how many there are now, if that is known, and how many the bus asks for, if it does.
+    /// Whether the shares are others by that.
+    pub(crate) fn take(
+        &mut self,
+        there: Option<NonZeroU32>,
+        asked: Option<NonZeroU32>,
+        now: Instant,
+    ) -> bool {
+        let mut changed = false;
         if !self.told {
+            // More than are asked for at a start: it takes another's place, which is about to go.
+            let Some(first) = there.into_iter().chain(asked).min() else {
+                return false;
+            };
             self.told = true;
-            let before = std::mem::replace(&mut self.among, now_there);
-            return before != now_there;
+            changed = std::mem::replace(&mut self.among, first) != first;
         }
+        match there {
+            Some(there) => changed | self.follow(there, now),
+            None => {
+                self.next = None;
+                changed
+            }
+        }
+    }
+
+    fn follow(&mut self, now_there: NonZeroU32, now: Instant) -> bool {
         if now_there == self.among {
             self.next = None;
             return false;
@@ -70,9 +90,9 @@ impl Share {
         self.next.map(|(_, at)| at)
     }
 
-    /// Whether a number was taken already.
-    pub(crate) const fn is_told(&self) -> bool {
-        self.told
+    /// The shares stay as they are.
+    pub(crate) const fn stay(&mut self) {
+        self.next = None;
     }
 
     pub(crate) const fn among(&self) -> NonZeroU32 {
@@ -112,7 +132,8 @@ mod tests {
     fn the_first_number_counts_at_once_and_others_when_they_have_stayed() {
         let (start, mut share) = (Instant::now(), Share::default());
         let mut take = |number, after: u64| {
-            let changed = share.take(n(number), start + Duration::from_secs(after));
+            let at = start + Duration::from_secs(after);
+            let changed = share.take(Some(n(number)), None, at);
             (changed, share.among().get(), share.due().is_some())
         };
         assert_eq!(take(3, 0), (true, 3, false));
@@ -126,6 +147,34 @@ mod tests {
         assert_eq!(take(6, 59), (false, 5, true), "more is another matter");
         assert_eq!(take(4, 60), (false, 5, true));
         assert_eq!(take(4, 90), (true, 4, false));
+    }
+
+    #[test]
+    fn at_a_start_there_are_no_more_than_the_bus_asks_for_until_they_have_stayed() {
+        let start = Instant::now();
+        let first = |there: Option<u32>, asked: Option<u32>| {
+            let mut share = Share::default();
+            let changed = share.take(there.map(n), asked.map(n), start);
+            (changed, share.among().get(), share.due().is_some())
+        };
+        assert_eq!(first(None, None), (false, 1, false));
+        assert_eq!(first(None, Some(3)), (true, 3, false));
+        assert_eq!(first(Some(3), None), (true, 3, false), "an autoscaler's");
+        assert_eq!(first(Some(2), Some(3)), (true, 2, false));
+        assert_eq!(first(Some(3), Some(2)), (true, 2, true), "a surge");
+        let mut share = Share::default();
+        assert!(!share.take(Some(n(2)), Some(n(1)), start));
+        assert!(!share.take(Some(n(1)), Some(n(1)), start + MORE_AFTER / 2));
+        assert_eq!(
+            (share.among(), share.due()),
+            (n(1), None),
+            "the old one went"
+        );
+        assert!(!share.take(Some(n(2)), Some(n(1)), start + MORE_AFTER));
+        assert!(share.take(Some(n(2)), Some(n(1)), start + MORE_AFTER * 2));
+        assert!(!share.take(Some(n(3)), Some(n(1)), start + MORE_AFTER * 2));
+        share.stay();
+        assert_eq!((share.among(), share.due()), (n(2), None));
     }
 
     #[test]

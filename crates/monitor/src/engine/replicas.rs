@@ -26,18 +26,20 @@ impl Engine {
     /// Takes how many replicas there are. Until the others are known there are as many as the bus
     /// asks for: at a start all come at once.
     pub(super) fn count_replicas(&mut self, now: Instant) {
-        let others = self.given.replicas.ready().map(u32::try_from);
-        let all = match others {
-            Some(others) => others.unwrap_or(u32::MAX).saturating_add(1),
-            None if self.share.is_told() => return,
-            None => {
-                let asked = self.world.bus.view.as_ref().and_then(|view| view.replicas);
-                let Some(asked) = asked else { return };
-                u32::try_from(asked).unwrap_or(1)
-            }
+        if self.given.leaving.is_cancelled() {
+            // It is no ready replica any more, and the one that takes its place is.
+            self.share.stay();
+            return;
+        }
+        let Some(view) = &self.world.bus.view else {
+            return;
         };
-        let all = NonZeroU32::new(all).unwrap_or(NonZeroU32::MIN);
-        if self.share.take(all, now) {
+        let number = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let asked = view.replicas;
+        let asked = asked.map(|asked| number(u32::try_from(asked).unwrap_or(1)));
+        let others = self.given.replicas.ready().map(u32::try_from);
+        let there = others.map(|others| number(others.unwrap_or(u32::MAX).saturating_add(1)));
+        if self.share.take(there, asked, now) {
             tracing::info!(
                 replicas = self.share.among(),
                 "limits that are totals are shared among the ready replicas"

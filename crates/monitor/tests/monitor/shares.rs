@@ -180,6 +180,30 @@ async fn until_the_others_are_known_there_are_as_many_as_the_bus_asks_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn in_a_rolling_update_neither_the_new_nor_the_leaving_replica_counts_both() {
+    let whole = (MaxInFlight::Number(9), 6.0, 4, 10_000);
+    let others = Others::new(Some(1));
+    let mut setup = Setup::new(Scope::PerReplica);
+    setup.replicas = Some(others.clone());
+    let rig = setup.run();
+    limited(&rig);
+    rig.cluster
+        .apply("ClusterBus", "main", &json!({"memory": {}, "replicas": 1}));
+    rig.until_ready("Subscription", "shop/mail").await;
+    assert_eq!(limits(&rig), whole, "the old one is still there");
+    others.are(0);
+    let mail = route(&rig, "mail");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    // Its own successor is ready, and it drains.
+    others.are(1);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    rig.monitor.leave();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(limits(&rig), whole);
+    assert!(Arc::ptr_eq(&route(&rig, "mail"), &mail));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_around_a_process_and_a_bundle_that_changes_reach_the_routes_and_the_status() {
     let (around, seen) = watch::channel(Arc::<Surroundings>::default());
     let others = Others::new(Some(1));
