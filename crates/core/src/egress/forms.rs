@@ -44,17 +44,24 @@ fn embedded(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
         // NAT64's well-known prefix (RFC 6052 §2.1).
         [0x64, 0xff9b, 0, 0, 0, 0, ..] => [at([12, 13, 14, 15]), None, None, None],
         // The local one (RFC 8215): which prefix in it is used, and so where the address is (RFC 6052
-        // §2.2, byte 8 is skipped), only the network knows. An address in 0.0.0.0/8 is not translated:
-        // it says that the place is another.
+        // §2.2, byte 8 is skipped), only the network knows.
         [0x64, 0xff9b, 1, ..] => [
             at([6, 7, 9, 10]),
             at([7, 9, 10, 11]),
             at([9, 10, 11, 12]),
             at([12, 13, 14, 15]),
         ]
-        .map(|v4| v4.filter(|v4| v4.octets()[0] != 0)),
+        .map(|v4| v4.filter(is_translated)),
         // 6to4 (RFC 3056).
         [0x2002, ..] => [at([2, 3, 4, 5]), None, None, None],
         _ => [None; 4],
     }
+}
+
+/// Whether a translator forwards to an address at all. One that it drops, as of this host, of many, or
+/// loopback, says of a guess that the place is another; without this each guess of a /48 or /64 prefix
+/// refused one ordinary address in sixteen.
+fn is_translated(ip: &Ipv4Addr) -> bool {
+    let this_host = ip.octets()[0] == 0;
+    !(this_host || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast())
 }

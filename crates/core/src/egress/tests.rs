@@ -112,6 +112,52 @@ fn an_ipv4_address_is_the_same_in_every_form_that_leads_to_it() {
 }
 
 #[test]
+fn a_guess_of_where_an_ipv4_address_is_refuses_no_ordinary_one() {
+    let guard = guard();
+    // As they are written by RFC 6052 §2.2, each with a prefix of 64:ff9b:1::/48.
+    let written = |[a, b, c, d]: [u8; 4]| {
+        let of = |places: [usize; 4]| {
+            let mut bytes = [0; 16];
+            bytes[..6].copy_from_slice(&[0, 0x64, 0xff, 0x9b, 0, 1]);
+            for (place, byte) in places.into_iter().zip([a, b, c, d]) {
+                bytes[place] = byte;
+            }
+            IpAddr::from(bytes)
+        };
+        [
+            [6, 7, 9, 10],
+            [7, 9, 10, 11],
+            [9, 10, 11, 12],
+            [12, 13, 14, 15],
+        ]
+        .map(of)
+    };
+    let at = |ip| guard.check(SocketAddr::new(ip, 443)).err();
+    let ordinary = (0..=255).flat_map(|second| (0..=255).map(move |third| (second, third)));
+    // 10.169.254.77 may be a link-local one at the next place, and who knows.
+    for (second, third) in ordinary.filter(|bytes| *bytes != (169, 254)) {
+        let v4 = [10, second, third, 77];
+        for ip in written(v4) {
+            assert_eq!(at(ip), None, "{v4:?} as {ip}");
+        }
+    }
+    for (v4, why) in [
+        ([169, 254, 169, 254], Forbidden::LinkLocal),
+        ([168, 63, 129, 16], Forbidden::Metadata),
+        ([10, 1, 2, 3], Forbidden::Own),
+        ([10, 96, 0, 1], Forbidden::ApiServer),
+    ] {
+        for ip in written(v4) {
+            assert_eq!(at(ip), Some(why), "{v4:?} as {ip}");
+        }
+    }
+    // What stands for it for certain is refused all the same.
+    for ip in ["64:ff9b::7f00:1", "64:ff9b::e000:1", "64:ff9b::ffff:ffff"] {
+        assert!(check(&guard, ip).is_some(), "{ip}");
+    }
+}
+
+#[test]
 fn of_the_bus_only_the_ports_for_messages_are_open() {
     let guard = guard();
     for address in ["10.96.0.20", "fd02::20", "10.1.2.9", "::ffff:10.1.2.9"] {
