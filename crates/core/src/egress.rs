@@ -129,12 +129,13 @@ impl Egress {
     /// # Errors
     /// Which rule refuses it.
     pub fn check(&self, address: SocketAddr) -> Result<(), Forbidden> {
-        let forms = Forms::of(address.ip());
-        if forms.iter().any(|ip| self.is_allowed(ip)) {
+        if self.is_allowed(address.ip()) {
             return Ok(());
         }
-        forms
+        // Where several may be meant, one that is opened says nothing of the others.
+        Forms::of(address.ip())
             .iter()
+            .filter(|ip| !self.is_allowed(*ip))
             .try_for_each(|ip| self.check_one(ip, address.port()))
     }
 

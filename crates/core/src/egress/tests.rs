@@ -234,6 +234,25 @@ fn a_range_opens_what_is_in_it_whatever_it_is() {
 }
 
 #[test]
+fn an_ipv4_address_that_is_opened_opens_no_other_that_may_be_meant() {
+    let guard = Egress {
+        allow: allow(&["10.0.0.0/8"]).allow,
+        ..guard()
+    };
+    // 169.254.169.254 with a prefix of 48 bits, 10.0.0.1 with one of 96.
+    let both = "64:ff9b:1:a9fe:a9:fe00:a00:1";
+    assert_eq!(check(&guard, both), Some(Forbidden::LinkLocal));
+    // The API server's, which is opened by any.
+    for ip in [
+        "64:ff9b:1:a60:0:100::",
+        "64:ff9b:1::a60:1",
+        "64:ff9b::a60:1",
+    ] {
+        assert_eq!(check(&guard, ip), None, "{ip}");
+    }
+}
+
+#[test]
 fn loopback_has_a_word_of_its_own_and_opens_nothing_else() {
     let local = Egress {
         loopback: true,
