@@ -5,6 +5,9 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use busway_api::text::parse_duration;
 use clap::{Args, ValueEnum};
 
+/// What a dispatcher takes at most: its own bound, so that a number too large is refused where it is set.
+const MOST_OWN_HISTOGRAMS: i64 = 100_000;
+
 /// `busway operator`
 #[derive(Clone, Debug, Args)]
 pub struct OperatorArgs {
@@ -57,6 +60,15 @@ pub struct OperatorArgs {
     /// What names on brokers begin with [default: 8 characters of the UID of namespace kube-system].
     #[arg(long, env = "CLUSTER_ID")]
     pub cluster_id: Option<String>,
+
+    /// How many subscriptions of a dispatcher have latency histograms of their own [default: the dispatcher's].
+    #[arg(
+        long,
+        env = "BUSWAY_OWN_HISTOGRAMS",
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(..=MOST_OWN_HISTOGRAMS),
+    )]
+    pub own_histograms: Option<u32>,
 
     /// The Lease that one of several replicas holds.
     #[arg(
@@ -155,6 +167,8 @@ pub struct Settings {
     pub cluster_domain: String,
     /// What names on brokers begin with.
     pub cluster_id: String,
+    /// How many subscriptions of a dispatcher have latency histograms of their own, where that is told.
+    pub own_histograms: Option<u32>,
 }
 
 /// An argument that does not fit the others.
@@ -202,6 +216,7 @@ impl OperatorArgs {
             deletion_bound: self.deletion_bound,
             cluster_domain: self.cluster_domain.clone(),
             cluster_id,
+            own_histograms: self.own_histograms,
         })
     }
 }

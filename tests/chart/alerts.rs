@@ -154,6 +154,21 @@ fn a_monitor_has_a_service_to_select() {
 }
 
 #[test]
+fn a_scrape_has_a_bound_where_one_is_set() {
+    let limits = |set: &str| {
+        let set = format!("metrics.serviceMonitor.enabled=true{set}");
+        let manifests = render(&["--set", &set]);
+        let monitors = of_kind(&manifests, "ServiceMonitor");
+        monitors
+            .map(|monitor| monitor["spec"]["sampleLimit"].as_u64())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(limits(""), [None, None]);
+    let set = ",metrics.serviceMonitor.sampleLimit=2000000";
+    assert_eq!(limits(set), [Some(2_000_000), Some(2_000_000)]);
+}
+
+#[test]
 fn an_alerts_words_are_prometheus_templates_and_not_helms() {
     let raw = parse(&read("charts/busway/files/alerts.yaml"));
     assert!(

@@ -138,6 +138,12 @@ fn bad_values_are_refused_with_their_path() {
             "metrics.serviceMonitor.interval=30",
             "/metrics/serviceMonitor/interval",
         ),
+        ("metrics.ownHistograms=100001", "/metrics/ownHistograms"),
+        ("metrics.ownHistograms=-1", "/metrics/ownHistograms"),
+        (
+            "metrics.serviceMonitor.sampleLimit=-1",
+            "/metrics/serviceMonitor/sampleLimit",
+        ),
         ("commonLabels.a=b c", "/commonLabels/a"),
         (
             "operator.podLabels.app\\.kubernetes\\.io/name=x",

@@ -54,6 +54,7 @@ pub(crate) fn settings(channel_service: ChannelService, scope: Scope) -> Setting
         deletion_bound: BOUND,
         cluster_domain: "cluster.local".to_owned(),
         cluster_id: "test".to_owned(),
+        own_histograms: None,
     }
 }
 

@@ -10,6 +10,7 @@ use busway_core::{
     BusRef,
     address::{DEFAULT_CLUSTER_DOMAIN, HostMap},
 };
+use busway_dataplane::metrics::MOST_OWN_HISTOGRAMS;
 use clap::{Args, ValueEnum};
 
 use crate::telemetry::LogFormat;
@@ -133,6 +134,16 @@ pub struct DispatcherArgs {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub shards: Option<u16>,
 
+    /// How many subscriptions have latency histograms of their own in the metrics; the rest share one.
+    #[arg(
+        long,
+        env = "BUSWAY_OWN_HISTOGRAMS",
+        value_name = "N",
+        default_value_t = 1_000,
+        value_parser = clap::value_parser!(u32).range(..=i64::from(MOST_OWN_HISTOGRAMS)),
+    )]
+    pub own_histograms: u32,
+
     /// Hooks that run at once.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
@@ -243,6 +254,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
+    use busway_dataplane::metrics::OWN_HISTOGRAMS;
     use clap::Parser;
 
     use super::*;
@@ -282,5 +294,17 @@ mod tests {
         assert_eq!(local.lame_duck(), Duration::ZERO);
         let in_pod = parse(&["--cluster-bus", "a", "--host", "x.y=127.0.0.1:1"]);
         assert!(in_pod.host_map().is_err());
+    }
+
+    #[test]
+    fn so_many_subscriptions_have_histograms_of_their_own() {
+        let default = parse(&[]).own_histograms;
+        assert_eq!(usize::try_from(default), Ok(OWN_HISTOGRAMS));
+        assert_eq!(parse(&["--own-histograms=0"]).own_histograms, 0);
+        let most = format!("--own-histograms={MOST_OWN_HISTOGRAMS}");
+        assert_eq!(parse(&[&most]).own_histograms, MOST_OWN_HISTOGRAMS);
+        for refused in ["--own-histograms=100001", "--own-histograms=-1"] {
+            assert!(Cli::try_parse_from(["x", refused]).is_err(), "{refused}");
+        }
     }
 }

@@ -153,6 +153,7 @@ async fn run(
         cluster_domain: args.cluster_domain.clone(),
         lame_duck: args.lame_duck(),
         budget: given.budget.clone(),
+        own_histograms: usize::try_from(args.own_histograms).unwrap_or(usize::MAX),
         ..Settings::default()
     };
     let mut world = World::new(Network::system().with_hosts(hosts.clone()));

@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 
 pub use markdown::markdown;
 use registry::Registry as Subscriptions;
-pub use registry::{Count, OWN_HISTOGRAMS, Watched};
+pub use registry::{Count, MOST_OWN_HISTOGRAMS, OWN_HISTOGRAMS, Watched};
 pub(crate) use subscription::SubscriptionCounts;
 pub(crate) use table::{BUCKETS_MS, BUS_CALLS, Family, OUTCOMES, Own};
 pub use table::{Definition, Kind, SUBSCRIPTION_TABLE, Scope, TABLE};

@@ -39,6 +39,7 @@ fn a_scope_and_namespaces_that_do_not_fit_are_refused() {
         (vec!["--scope", "some"], "possible values"),
         (vec!["--deletion-bound", "soon"], "--deletion-bound"),
         (vec!["--deletion-bound=-5m"], "--deletion-bound"),
+        (vec!["--own-histograms=100001"], "--own-histograms"),
     ] {
         let refused = parse(&args).unwrap_err();
         assert!(refused.contains(why), "{args:?}: {refused}");

@@ -1,7 +1,7 @@
 //! The tables as a page.
 
 use super::{
-    OWN_HISTOGRAMS, TABLE,
+    MOST_OWN_HISTOGRAMS, OWN_HISTOGRAMS, TABLE,
     table::{
         ATTEMPT_SECONDS, Definition, Kind, MEMORY, MEMORY_LIMIT, OTHERS, OWN_ATTEMPT_SECONDS,
         OWN_SETTLE_SECONDS, SUBSCRIPTION_GAUGES, SUBSCRIPTION_TABLE,
@@ -34,7 +34,9 @@ pub fn markdown() -> String {
          once a second while anything happens. With several replicas each tells what it does itself; `busway_subscription_backlog` is the bus's own word\n\
          where the bus is shared.\n\n\
          The first {OWN_HISTOGRAMS} subscriptions of a process have histograms of their own. Those that come when so many have one share `subscription=\"{OTHERS}\"`\n\
-         (`subscription_namespace=\"\"`), one for each bus, for as long as they are served; all their other series are their own.\n\n{HEAD}"
+         (`subscription_namespace=\"\"`), one for each bus, for as long as they are served; all their other series are their own. How many: from 0 to\n\
+         {MOST_OWN_HISTOGRAMS}, by `metrics.ownHistograms` of the chart, or `--own-histograms` of a dispatcher without an operator. The histograms of one are 32\n\
+         series, the rest of a busy one some 20. `metrics.serviceMonitor.sampleLimit` has Prometheus refuse a scrape with more.\n\n{HEAD}"
     ));
     let gauges = SUBSCRIPTION_GAUGES.iter().map(|(_, gauge)| gauge);
     let all = SUBSCRIPTION_TABLE.iter().chain(gauges);

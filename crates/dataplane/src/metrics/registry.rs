@@ -19,6 +19,10 @@ use crate::doing::Doing;
 /// subscription has; a process may serve ten times as many.
 pub const OWN_HISTOGRAMS: usize = 1_000;
 
+/// The most that may be asked for: 3.2 million series of one process, more than Prometheus takes in
+/// one scrape on an ordinary machine.
+pub const MOST_OWN_HISTOGRAMS: u32 = 100_000;
+
 /// Those that have series, and what the others share.
 #[derive(Debug)]
 pub(crate) struct Registry {

@@ -145,6 +145,9 @@ fn environment<K: AnyBus>(plan: &Plan<'_, K>, component: Component) -> Vec<(&'st
     if component == Component::Dispatcher && plan.bus.bus().provisioner.is_some() {
         all.push(("PROVISIONER", "apart".to_owned()));
     }
+    if let (Component::Dispatcher, Some(most)) = (component, plan.settings.own_histograms) {
+        all.push(("BUSWAY_OWN_HISTOGRAMS", most.to_string()));
+    }
     all
 }
 

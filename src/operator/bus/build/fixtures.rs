@@ -18,6 +18,7 @@ pub(crate) fn settings() -> Settings {
         deletion_bound: Duration::from_secs(600),
         cluster_domain: "cluster.local".to_owned(),
         cluster_id: "0a1b2c3d".to_owned(),
+        own_histograms: None,
     }
 }
 

@@ -11,11 +11,14 @@ use k8s_openapi::api::{
 use serde_json::{Value, json};
 
 use super::{fixtures::*, *};
-use crate::operator::args::Scope;
+use crate::operator::args::{Scope, Settings};
 
 fn build<K: AnyBus>(bus: &K) -> Vec<Child> {
-    let settings = settings();
-    all(bus, &bus.place(&settings), &Found::default(), &settings).unwrap()
+    build_with(&settings(), bus)
+}
+
+fn build_with<K: AnyBus>(settings: &Settings, bus: &K) -> Vec<Child> {
+    all(bus, &bus.place(settings), &Found::default(), settings).unwrap()
 }
 
 fn manifest(children: &[Child], kind: ChildKind, name: &str) -> Value {
@@ -112,6 +115,35 @@ fn a_bus_with_authorities_of_its_own_mounts_them_where_there_are_any() {
     assert!(
         !provisioner.contains("company-cas"),
         "it calls no subscriber"
+    );
+}
+
+#[test]
+fn a_dispatcher_is_told_how_many_histograms_where_the_operator_is() {
+    let children = |own_histograms| {
+        let settings = Settings {
+            own_histograms,
+            ..settings()
+        };
+        build_with(&settings, &cluster_bus(third_party()))
+    };
+    let told = |own_histograms, name: &str| {
+        let manifest = manifest(&children(own_histograms), ChildKind::Deployment, name);
+        let container = &manifest["spec"]["template"]["spec"]["containers"][0];
+        let env = container["env"].as_array().unwrap();
+        let told = env
+            .iter()
+            .find(|variable| variable["name"] == "BUSWAY_OWN_HISTOGRAMS");
+        told.map(|variable| variable["value"].as_str().unwrap().to_owned())
+    };
+    let dispatcher = "fast-clusterbus-dispatcher";
+    assert_eq!(told(Some(200), dispatcher).as_deref(), Some("200"));
+    assert_eq!(told(None, dispatcher), None);
+    let provisioner = "fast-clusterbus-provisioner";
+    assert_eq!(
+        told(Some(200), provisioner),
+        None,
+        "it has no metrics of subscriptions"
     );
 }
 
