@@ -154,7 +154,6 @@ async fn run(
         lame_duck: args.lame_duck(),
         budget: given.budget.clone(),
         own_histograms: usize::try_from(args.own_histograms).unwrap_or(usize::MAX),
-        ..Settings::default()
     };
     let mut world = World::new(Network::system().with_hosts(hosts.clone()));
     world.clock = Arc::clone(&given.clock);
