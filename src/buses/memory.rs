@@ -10,9 +10,10 @@ mod handout;
 mod provision;
 mod publish;
 mod queue;
+mod queues;
 mod stats;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use busway_core::{
@@ -29,16 +30,14 @@ use busway_message::Message;
 use handout::Handout;
 use provision::Topology;
 use queue::Queue;
-use stats::Counters;
+use queues::Queues;
 pub use stats::Stats;
 
 /// Carries messages in bounded queues of this process.
 pub struct MemoryBus {
-    /// Hooks write it, publishers and consumers read it; never held across an await.
-    topology: RwLock<Topology>,
+    queues: Arc<Queues>,
     budget: MemoryBudget,
     handout: Handout,
-    counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
 }
 
@@ -57,11 +56,13 @@ impl MemoryBus {
     /// A bus without channels. `budget` is the process's: who receives bodies should share it.
     #[must_use]
     pub fn new(budget: MemoryBudget, clock: Arc<dyn Clock>) -> Self {
+        let queues = Arc::new(Queues::new(budget.clone()));
+        let relief = Arc::downgrade(&queues);
+        budget.relieved_by(relief);
         Self {
-            topology: RwLock::default(),
+            queues,
             handout: Handout::new(budget.clone()),
             budget,
-            counters: Arc::default(),
             clock,
         }
     }
@@ -69,22 +70,15 @@ impl MemoryBus {
     /// What it holds and what it ended by itself, for metrics.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let held = self.queues().iter().map(|q| q.lock().backlog().count).sum();
-        self.counters.read(held)
+        self.queues.stats()
     }
 
-    fn queues(&self) -> Vec<Arc<SharedQueue>> {
-        self.read().queues().cloned().collect()
+    fn read(&self) -> RwLockReadGuard<'_, Topology> {
+        self.queues.read()
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Topology> {
-        self.topology.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Topology> {
-        self.topology
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, Topology> {
+        self.queues.write()
     }
 
     fn queue(&self, subscription: &SubscriptionRef) -> Result<Arc<SharedQueue>, BusError> {

@@ -111,7 +111,7 @@ pub struct SubscriptionSpec {
     pub ordering: Option<Ordering>,
     /// How messages are delivered; what is unset comes from the Channel, then the Bus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delivery: Option<Delivery>,
+    pub delivery: Option<Box<Delivery>>,
     /// Deliver nothing for now; the backlog is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,

@@ -1,8 +1,11 @@
 //! A bound on bytes that many parts of one process share.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, PoisonError, RwLock, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// How many bytes of messages one process may hold (`limits.memory`): bodies being received and
@@ -12,10 +15,27 @@ pub struct MemoryBudget {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     used: AtomicUsize,
     limit: AtomicUsize,
+    /// One for each bus of this process that keeps messages in memory.
+    reliefs: RwLock<Vec<Weak<dyn Relief>>>,
+}
+
+/// What can give memory back when there is too little of it: a bus that keeps messages in memory.
+pub trait Relief: Send + Sync {
+    /// Gives up something so that `bytes` may fit; whether it did. It is asked again while they do
+    /// not, so that it may do a part at a time.
+    fn relieve(&self, bytes: usize) -> bool;
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner")
+            .field("used", &self.used)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Bytes taken from a budget; dropping it gives them back.
@@ -34,8 +54,37 @@ impl MemoryBudget {
             inner: Arc::new(Inner {
                 used: AtomicUsize::new(0),
                 limit: AtomicUsize::new(limit),
+                reliefs: RwLock::default(),
             }),
         }
+    }
+
+    /// From now on `relief` is asked when [`MemoryBudget::make_room`] finds too little.
+    pub fn relieved_by(&self, relief: Weak<dyn Relief>) {
+        let reliefs = self.inner.reliefs.write();
+        let mut reliefs = reliefs.unwrap_or_else(PoisonError::into_inner);
+        reliefs.retain(|known| known.strong_count() > 0);
+        reliefs.push(relief);
+    }
+
+    /// Takes `bytes`, for which others may have to give up what they keep; nothing when they do not.
+    #[must_use]
+    pub fn make_room(&self, bytes: usize) -> Option<Reservation> {
+        loop {
+            if let Some(held) = self.reserve(bytes) {
+                return Some(held);
+            }
+            if bytes > self.limit() || !self.relieve(bytes) {
+                return None;
+            }
+        }
+    }
+
+    fn relieve(&self, bytes: usize) -> bool {
+        let reliefs = self.inner.reliefs.read();
+        let reliefs = reliefs.unwrap_or_else(PoisonError::into_inner);
+        let mut alive = reliefs.iter().filter_map(Weak::upgrade);
+        alive.any(|relief| relief.relieve(bytes))
     }
 
     /// Takes `bytes`, or nothing when that would pass the limit.
@@ -102,7 +151,39 @@ impl Drop for Reservation {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+
+    /// Keeps some, and gives one up at a time.
+    #[derive(Default)]
+    struct Keeper(Mutex<Vec<Reservation>>);
+
+    impl Relief for Keeper {
+        fn relieve(&self, _: usize) -> bool {
+            self.0.lock().unwrap().pop().is_some()
+        }
+    }
+
+    #[test]
+    fn room_is_made_by_who_can_give_some_up_and_by_no_more_than_it_takes() {
+        let budget = MemoryBudget::new(10);
+        let keeper = Arc::new(Keeper::default());
+        let gone: Weak<Keeper> = Weak::new();
+        budget.relieved_by(gone);
+        let relief = Arc::downgrade(&keeper);
+        budget.relieved_by(relief);
+        for _ in 0..4 {
+            keeper.0.lock().unwrap().extend(budget.reserve(2));
+        }
+        let pinned = budget.reserve(2).unwrap();
+        assert!(budget.make_room(11).is_none(), "it never fits");
+        assert_eq!(budget.used(), 10, "for what never fits nothing is given up");
+        let room = budget.make_room(3).unwrap();
+        assert_eq!((room.bytes(), budget.used()), (3, 9));
+        assert!(budget.make_room(9).is_none(), "all was given up in vain");
+        assert_eq!(budget.used(), room.bytes() + pinned.bytes());
+    }
 
     #[test]
     fn a_budget_is_never_passed_and_comes_back() {

@@ -179,7 +179,8 @@ pub(crate) struct KnownBus {
 pub(crate) struct World {
     pub(crate) bus: BusState,
     pub(crate) channels: HashMap<ChannelRef, ChannelState>,
-    pub(crate) subscriptions: HashMap<SubscriptionRef, SubscriptionState>,
+    /// Boxed: a table has up to twice the places that it needs.
+    pub(crate) subscriptions: HashMap<SubscriptionRef, Box<SubscriptionState>>,
     pub(crate) by_channel: HashMap<ChannelRef, BTreeSet<SubscriptionRef>>,
     pub(crate) by_uid: HashMap<Uid, Key>,
     pub(crate) buses: HashMap<BusRef, KnownBus>,

@@ -141,7 +141,7 @@ impl MemoryBus {
     pub(super) fn discard(&self, gone: Gone) {
         for queue in gone {
             let closed = queue.lock().close();
-            self.counters.add_discarded(closed.discarded);
+            self.queues.counters.add_discarded(closed.discarded);
             closed.wake.wake();
         }
     }

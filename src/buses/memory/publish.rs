@@ -11,7 +11,7 @@ use busway_message::Message;
 
 use super::{
     MemoryBus, SharedQueue,
-    config::{ENTRY_COST, MESSAGE_OVERHEAD, SHED_BATCH},
+    config::{ENTRY_COST, MESSAGE_OVERHEAD},
     error::Refused,
     queue::{Entry, Stored},
 };
@@ -55,7 +55,7 @@ impl MemoryBus {
             WhenFull::DropOldest => {
                 for (queue, entry) in queues.iter().zip(entries) {
                     let (shed, wake) = queue.lock().push(entry, &settings);
-                    self.counters.add_shed(shed);
+                    self.queues.counters.add_shed(shed);
                     wake.wake();
                 }
             }
@@ -83,7 +83,7 @@ impl MemoryBus {
                 return Ok(space);
             }
             match when_full {
-                WhenFull::DropOldest if self.shed_from_largest(needed) => {}
+                WhenFull::DropOldest if self.queues.shed_from_largest(needed) => {}
                 WhenFull::DropOldest | WhenFull::Reject => return Err(Refused::OutOfMemory),
             }
         }
@@ -96,25 +96,6 @@ impl MemoryBus {
                 .map(|_| self.budget.reserve(ENTRY_COST))
                 .collect::<Option<_>>()?,
         })
-    }
-
-    /// Sheds the oldest messages of the queue that holds most, until there is room for so many bytes
-    /// or it is time to look for another queue; tells whether there was anything to shed.
-    fn shed_from_largest(&self, needed: usize) -> bool {
-        let queues = self.queues();
-        let largest = queues
-            .iter()
-            .map(|queue| (queue.lock().sheddable_bytes(), queue))
-            .filter(|(bytes, _)| *bytes > 0)
-            .max_by_key(|(bytes, _)| *bytes);
-        let Some((_, queue)) = largest else {
-            return false;
-        };
-        let has_room = || self.budget.used().saturating_add(needed) <= self.budget.limit();
-        let (shed, wake) = queue.lock().shed_until(SHED_BATCH, has_room);
-        self.counters.add_shed(shed);
-        wake.wake();
-        true
     }
 }
 

@@ -110,8 +110,8 @@ impl Subscription {
                 }
                 tokio::time::sleep(rest).await;
                 rest = (rest * 2).min(STORE_AGAIN_AT_MOST);
-                // The bus still has it.
-                if this.mode.get() == Mode::Draining {
+                // The bus still has it, and somebody waits for it.
+                if matches!(this.mode.get(), Mode::Draining | Mode::Reopening) {
                     return job.settle.release();
                 }
             }

@@ -38,6 +38,9 @@ const CONSUME_AGAIN: Duration = Duration::from_millis(200);
 const CONSUME_AGAIN_AT_MOST: Duration = Duration::from_secs(30);
 /// Deliveries taken before others of this shard have their turn: a filter may settle each at once.
 const TAKEN_AT_ONCE: u32 = 128;
+/// How long what is held may take to end before an edit that needs another stream goes on without:
+/// an attempt's timeout by default. Replies and dead letters may take hours.
+const REOPEN_WITHIN: Duration = Duration::from_secs(30);
 /// How often a bus in memory is asked whether it is empty, while the process leaves.
 const LOOK_EMPTY: Duration = Duration::from_millis(50);
 
@@ -63,6 +66,8 @@ pub(super) struct Driver {
     chores: FuturesUnordered<Chore>,
     alarm: Alarm,
     tick: Instant,
+    /// Until when it is waited for what is held, to open the stream anew.
+    reopen_until: Option<Instant>,
     emptiness: Option<LocalBoxFuture<'static, bool>>,
     look_empty: Option<Instant>,
 }
@@ -80,6 +85,7 @@ pub(super) async fn run(subscription: Rc<Subscription>) {
         chores: FuturesUnordered::new(),
         alarm: Alarm::new(now + TICK),
         tick: now + jitter,
+        reopen_until: None,
         emptiness: None,
         look_empty: None,
         subscription: Rc::clone(&subscription),
@@ -153,7 +159,7 @@ impl Driver {
         let before = subscription.mode.get();
         let running = route.flow == Flow::Running;
         // What is held is in the order of before.
-        let differs = route.ordering != self.ordering || route.policy.max_unsettled != self.credit;
+        let differs = self.differs(&route);
         let holds = subscription.tally.get() > 0 || !matches!(self.source, Source::Closed(_));
         subscription.set_route(route);
         subscription.changed();
@@ -164,7 +170,31 @@ impl Driver {
             Mode::Holding | Mode::Running if differs && holds => Mode::Reopening,
             Mode::Holding | Mode::Running => Mode::Running,
         };
+        if mode == Mode::Reopening && before != mode {
+            self.reopen_until = Some(Instant::now() + REOPEN_WITHIN);
+        }
         self.enter(mode);
+    }
+
+    /// Whether a route needs another stream.
+    fn differs(&self, route: &SubscriptionRoute) -> bool {
+        route.ordering != self.ordering || route.policy.max_unsettled != self.credit
+    }
+
+    /// What is held takes long to end. Another credit is no reason to wait for it, or to deliver
+    /// anything twice: that comes with the next stream. Messages in two orders are: what is left goes
+    /// back to the bus.
+    fn reopen_late(&mut self) {
+        self.reopen_until = None;
+        if self.subscription.mode.get() != Mode::Reopening {
+            return;
+        }
+        if self.subscription.route().ordering == self.ordering {
+            return self.enter(Mode::Running);
+        }
+        self.subscription.hand_back_rest();
+        // One that is being attempted may come back to be tried again.
+        self.reopen_until = Some(Instant::now() + REOPEN_WITHIN);
     }
 
     fn enter(&mut self, mode: Mode) {
@@ -235,6 +265,7 @@ impl Driver {
             let next = later
                 .chain(opens)
                 .chain(self.look_empty)
+                .chain(self.reopen_until)
                 .chain(subscription.gate_opens())
                 .chain(subscription.look_again.get())
                 .fold(self.tick, std::cmp::Ord::min);
@@ -254,6 +285,9 @@ impl Driver {
             }
             if self.look_empty.is_some_and(|at| at <= now) {
                 self.look_empty = None;
+            }
+            if self.reopen_until.is_some_and(|at| at <= now) {
+                self.reopen_late();
             }
             if self.tick <= now {
                 self.tick = now + TICK;
@@ -348,6 +382,10 @@ impl Driver {
     /// Keeps what is held, and asks for the backlog.
     fn tick(&mut self) {
         let subscription = Rc::clone(&self.subscription);
+        let idle = subscription.mode.get() == Mode::Running && subscription.tally.get() == 0;
+        if idle && matches!(self.source, Source::Open(_)) && self.differs(&subscription.route()) {
+            self.source = Source::Closed(Some(Instant::now()));
+        }
         let mut held: Vec<(Keeper, u32)> = Vec::new();
         for outlet in subscription.outlets() {
             outlet.each(|job| held.push((job.settle.keeper(), job.stored)));

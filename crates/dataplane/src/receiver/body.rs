@@ -60,7 +60,7 @@ where
         if data.len() > max - so_far {
             return Err(Problem::TooLarge { limit: max });
         }
-        held.push(budget.reserve(data.len()).ok_or(Problem::Overloaded)?);
+        held.push(budget.make_room(data.len()).ok_or(Problem::Overloaded)?);
         // A body that came in one piece is not copied.
         if so_far == 0 {
             first = data;

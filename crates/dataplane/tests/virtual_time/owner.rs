@@ -86,3 +86,56 @@ async fn a_message_that_was_tried_for_the_last_time_is_not_tried_again_after_its
     })
     .await;
 }
+
+/// An edit that needs another stream, while a dead letter waits for a sink that is down.
+async fn edited_with_a_sink_that_is_down(change: fn(&mut SubscriptionRoute)) -> Vec<(String, u64)> {
+    let pipes = || {
+        Pipes::seeing(|seen| match (&*seen.path, &*seen.subject) {
+            ("/sink", _) => Answer::Status(500, None),
+            (_, "bad") => Answer::Status(400, None),
+            _ => Answer::Status(202, None),
+        })
+    };
+    let with_sink = |route: &mut SubscriptionRoute| {
+        edit(route);
+        // For most of a day.
+        route.policy.retry = 80_000;
+        let sink = Destination::parse("http://web/sink", "shop", "cluster.local");
+        route.dead_letter_sink = Some(sink.unwrap());
+    };
+    let seen = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let told = std::rc::Rc::clone(&seen);
+    run_as(with_sink, pipes, |mut run| async move {
+        run.put("bad");
+        pass(5).await;
+        run.edit(change);
+        run.put("good");
+        pass(60).await;
+        let seen = run.pipes.seen().into_iter();
+        let of_subscriber = seen.filter(|seen| seen.path != "/sink");
+        told.replace(of_subscriber.map(|seen| (seen.subject, seen.at)).collect());
+    })
+    .await;
+    seen.take()
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_credit_waits_for_dead_letters_half_a_minute_and_delivers_nothing_twice() {
+    let seen = edited_with_a_sink_that_is_down(|route| route.policy.max_unsettled = 7).await;
+    let subjects: Vec<_> = seen.iter().map(|(subject, _)| &**subject).collect();
+    assert_eq!(subjects, ["bad", "good"]);
+    assert!(seen[1].1 <= 36_000, "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_order_waits_for_dead_letters_half_a_minute_then_they_go_back_to_the_bus() {
+    let by_subject = |route: &mut SubscriptionRoute| {
+        route.ordering = Some(busway_core::AttributeName::new("subject").unwrap());
+    };
+    let seen = edited_with_a_sink_that_is_down(by_subject).await;
+    let good: Vec<_> = seen
+        .iter()
+        .filter(|(subject, _)| subject == "good")
+        .collect();
+    assert!(matches!(good[..], [(_, at)] if *at <= 37_000), "{seen:?}");
+}

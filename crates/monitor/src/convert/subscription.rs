@@ -74,7 +74,7 @@ pub(crate) fn view(
     refused: Option<&Problem>,
 ) -> View {
     let spec = &subscription.spec;
-    let (targets, lenient) = match delivery::overrides(spec.delivery.as_ref()) {
+    let (targets, lenient) = match delivery::overrides(spec.delivery.as_deref()) {
         Err(problem) => (Err(problem), None),
         Ok(own) => {
             let merged = own.over(below);
