@@ -18,6 +18,8 @@ pub struct MemoryBudget {
 struct Inner {
     used: AtomicUsize,
     limit: AtomicUsize,
+    /// Of those used, what [`MemoryBudget::make_room`] gave.
+    coming: AtomicUsize,
     /// One for each bus of this process that keeps messages in memory.
     reliefs: RwLock<Vec<Weak<dyn Relief>>>,
 }
@@ -44,7 +46,12 @@ impl fmt::Debug for Inner {
 pub struct Reservation {
     budget: MemoryBudget,
     bytes: usize,
+    coming: bool,
 }
+
+/// What comes in takes the place of what is kept only up to this part of the limit: senders that do
+/// not finish their bodies would have everything shed.
+const COMING: usize = 4;
 
 impl MemoryBudget {
     /// A budget of so many bytes.
@@ -54,6 +61,7 @@ impl MemoryBudget {
             inner: Arc::new(Inner {
                 used: AtomicUsize::new(0),
                 limit: AtomicUsize::new(limit),
+                coming: AtomicUsize::new(0),
                 reliefs: RwLock::default(),
             }),
         }
@@ -67,19 +75,25 @@ impl MemoryBudget {
         reliefs.push(relief);
     }
 
-    /// Takes `bytes`, for which others may have to give up what they keep; nothing when they do not.
+    /// Takes `bytes` for what comes in, for which others may have to give up what they keep; nothing
+    /// when they do not, or when a quarter of the limit is coming in already.
     #[must_use]
     pub fn make_room(&self, bytes: usize) -> Option<Reservation> {
         loop {
-            if let Some(held) = self.reserve(bytes) {
+            if let Some(mut held) = self.reserve(bytes) {
+                held.coming = true;
+                self.inner.coming.fetch_add(bytes, Ordering::Relaxed);
                 return Some(held);
             }
-            if bytes > self.limit() || !self.relieve(bytes) {
+            let coming = self.inner.coming.load(Ordering::Relaxed);
+            if coming.saturating_add(bytes) > self.limit() / COMING || !self.relieve(bytes) {
                 return None;
             }
         }
     }
 
+    /// The first that can gives something up: processes with more than one such bus are for
+    /// development.
     fn relieve(&self, bytes: usize) -> bool {
         let reliefs = self.inner.reliefs.read();
         let reliefs = reliefs.unwrap_or_else(PoisonError::into_inner);
@@ -100,6 +114,7 @@ impl MemoryBudget {
         Some(Reservation {
             budget: self.clone(),
             bytes,
+            coming: false,
         })
     }
 
@@ -134,13 +149,21 @@ impl Reservation {
         let Some(mut more) = self.budget.reserve(bytes) else {
             return false;
         };
-        self.bytes += std::mem::take(&mut more.bytes);
+        let more = std::mem::take(&mut more.bytes);
+        self.bytes += more;
+        if self.coming {
+            self.budget.inner.coming.fetch_add(more, Ordering::Relaxed);
+        }
         true
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        if self.coming {
+            let coming = &self.budget.inner.coming;
+            coming.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
         self.budget
             .inner
             .used
@@ -166,23 +189,27 @@ mod tests {
     }
 
     #[test]
-    fn room_is_made_by_who_can_give_some_up_and_by_no_more_than_it_takes() {
-        let budget = MemoryBudget::new(10);
+    fn room_is_made_by_who_can_give_some_up_and_for_a_quarter_of_the_limit() {
+        let budget = MemoryBudget::new(16);
         let keeper = Arc::new(Keeper::default());
         let gone: Weak<Keeper> = Weak::new();
         budget.relieved_by(gone);
         let relief = Arc::downgrade(&keeper);
         budget.relieved_by(relief);
-        for _ in 0..4 {
+        for _ in 0..8 {
             keeper.0.lock().unwrap().extend(budget.reserve(2));
         }
-        let pinned = budget.reserve(2).unwrap();
-        assert!(budget.make_room(11).is_none(), "it never fits");
-        assert_eq!(budget.used(), 10, "for what never fits nothing is given up");
+        assert!(budget.make_room(5).is_none());
+        assert_eq!(budget.used(), 16, "for so much nothing is given up");
         let room = budget.make_room(3).unwrap();
-        assert_eq!((room.bytes(), budget.used()), (3, 9));
-        assert!(budget.make_room(9).is_none(), "all was given up in vain");
-        assert_eq!(budget.used(), room.bytes() + pinned.bytes());
+        assert_eq!((room.bytes(), budget.used()), (3, 15));
+        assert!(budget.make_room(2).is_none(), "five would be coming in");
+        drop(room);
+        let room = budget.make_room(4).unwrap();
+        let last: Vec<_> = std::mem::take(&mut *keeper.0.lock().unwrap());
+        assert!(budget.make_room(1).is_none(), "nobody keeps anything else");
+        drop((room, last));
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use tokio::time::Instant;
 /// More replicas count after they were there for so long: a rolling update has one more for a
 /// moment, each time a pod takes another's place.
 const MORE_AFTER: Duration = Duration::from_secs(5);
+/// More than the bus asks for count after so long: a new pod is there before it is ready, and the one
+/// whose place it takes goes only then.
+const SURGE_AFTER: Duration = Duration::from_secs(30);
 /// Fewer replicas count after so long: a pod that crashed or moves is back by then, and until then
 /// the totals are kept to rather than passed.
 const FEWER_AFTER: Duration = Duration::from_secs(30);
@@ -56,7 +59,7 @@ impl Share {
             changed = std::mem::replace(&mut self.among, first) != first;
         }
         match there {
-            Some(there) => changed | self.follow(there, now),
+            Some(there) => changed | self.follow(there, asked, now),
             None => {
                 self.next = None;
                 changed
@@ -64,13 +67,17 @@ impl Share {
         }
     }
 
-    fn follow(&mut self, now_there: NonZeroU32, now: Instant) -> bool {
+    fn follow(&mut self, now_there: NonZeroU32, asked: Option<NonZeroU32>, now: Instant) -> bool {
         if now_there == self.among {
             self.next = None;
             return false;
         }
         let more = now_there > self.among;
-        let after = if more { MORE_AFTER } else { FEWER_AFTER };
+        let after = match more {
+            true if asked.is_some_and(|asked| now_there > asked) => SURGE_AFTER,
+            true => MORE_AFTER,
+            false => FEWER_AFTER,
+        };
         let at = match self.next {
             // Still more, or still fewer: what it is by then counts.
             Some((next, at)) if (next > self.among) == more => at,
@@ -164,15 +171,15 @@ mod tests {
         assert_eq!(first(Some(3), Some(2)), (true, 2, true), "a surge");
         let mut share = Share::default();
         assert!(!share.take(Some(n(2)), Some(n(1)), start));
-        assert!(!share.take(Some(n(1)), Some(n(1)), start + MORE_AFTER / 2));
+        assert!(!share.take(Some(n(1)), Some(n(1)), start + SURGE_AFTER / 2));
         assert_eq!(
             (share.among(), share.due()),
             (n(1), None),
             "the old one went"
         );
-        assert!(!share.take(Some(n(2)), Some(n(1)), start + MORE_AFTER));
-        assert!(share.take(Some(n(2)), Some(n(1)), start + MORE_AFTER * 2));
-        assert!(!share.take(Some(n(3)), Some(n(1)), start + MORE_AFTER * 2));
+        assert!(!share.take(Some(n(2)), Some(n(1)), start + SURGE_AFTER));
+        assert!(share.take(Some(n(2)), Some(n(1)), start + SURGE_AFTER * 2));
+        assert!(!share.take(Some(n(3)), Some(n(1)), start + SURGE_AFTER * 2));
         share.stay();
         assert_eq!((share.among(), share.due()), (n(2), None));
     }

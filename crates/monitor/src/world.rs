@@ -208,6 +208,7 @@ impl World {
             .into_iter()
             .flatten()
             .filter_map(|r| self.subscriptions.get_key_value(r))
+            .map(|(r, state)| (r, &**state))
     }
 }
 
@@ -260,6 +261,20 @@ pub(crate) trait Tracked {
             name: meta.name.clone()?,
             uid: meta.uid.clone().unwrap_or_default(),
         })
+    }
+}
+
+impl<T: Tracked> Tracked for Box<T> {
+    const KIND: Kind = T::KIND;
+    const FINALIZER: &'static str = T::FINALIZER;
+    type Spec = T::Spec;
+
+    fn meta(&self) -> Option<&ObjectMeta> {
+        (**self).meta()
+    }
+
+    fn common(&self) -> &Common<T::Spec> {
+        (**self).common()
     }
 }
 

@@ -104,10 +104,10 @@ const OVERFLOW: Fate = Fate::DeadLetter(Cause::Overflow);
 async fn a_body_that_comes_in_finds_room_where_a_queue_may_shed() {
     for (when_full, makes_room) in [(WhenFull::DropOldest, true), (WhenFull::Reject, false)] {
         let bus = bus(settings(when_full, 1000), 64 * 1024, &["hung", "small"]).await;
-        while bus.budget.used() < 48 * 1024 {
+        while bus.budget.used() < 56 * 1024 {
             send(&bus, vec![b'x'; 1024]).await.unwrap();
         }
-        let room = bus.budget.make_room(32 * 1024);
+        let room = bus.budget.make_room(16 * 1024);
         assert_eq!(room.is_some(), makes_room, "{when_full:?}");
         assert_eq!(bus.stats().shed > 0, makes_room, "{when_full:?}");
         assert!(bus.budget.used() <= bus.budget.limit());

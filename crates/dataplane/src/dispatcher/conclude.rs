@@ -170,8 +170,8 @@ impl Subscription {
             Mode::Reopening | Mode::Holding | Mode::Draining => true,
         };
         if job.stage != Stage::Subscriber {
-            if self.mode.get() == Mode::Draining {
-                job.settle.release();
+            if self.gives_back() {
+                self.release(job);
             } else {
                 self.send_at(at, job);
             }

@@ -11,11 +11,7 @@ use busway_message::{
     hops,
 };
 
-use super::{
-    conclude::note,
-    job::Job,
-    state::{Mode, Subscription},
-};
+use super::{conclude::note, job::Job, state::Subscription};
 use crate::observer::{Event, Stage};
 
 /// How long storing a dead letter rests after it failed; doubled each time.
@@ -110,9 +106,9 @@ impl Subscription {
                 }
                 tokio::time::sleep(rest).await;
                 rest = (rest * 2).min(STORE_AGAIN_AT_MOST);
-                // The bus still has it, and somebody waits for it.
-                if matches!(this.mode.get(), Mode::Draining | Mode::Reopening) {
-                    return job.settle.release();
+                // The bus still has it.
+                if this.gives_back() {
+                    return this.release(job);
                 }
             }
         });

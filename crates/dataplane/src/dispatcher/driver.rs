@@ -41,6 +41,8 @@ const TAKEN_AT_ONCE: u32 = 128;
 /// How long what is held may take to end before an edit that needs another stream goes on without:
 /// an attempt's timeout by default. Replies and dead letters may take hours.
 const REOPEN_WITHIN: Duration = Duration::from_secs(30);
+/// How soon it is looked again while attempts at the subscriber run on; their timeout bounds them.
+const REOPEN_AGAIN: Duration = Duration::from_secs(1);
 /// How often a bus in memory is asked whether it is empty, while the process leaves.
 const LOOK_EMPTY: Duration = Duration::from_millis(50);
 
@@ -60,6 +62,8 @@ pub(super) struct Driver {
     source: Source,
     /// The credit of the stream.
     credit: u32,
+    /// The credit that the stream was last to be opened anew for, or has.
+    asked: u32,
     /// What the messages of the stream are ordered by.
     ordering: Option<AttributeName>,
     failures: u32,
@@ -80,6 +84,7 @@ pub(super) async fn run(subscription: Rc<Subscription>) {
     let mut driver = Driver {
         source: Source::Closed(Some(now)),
         credit: subscription.route().policy.max_unsettled,
+        asked: subscription.route().policy.max_unsettled,
         ordering: subscription.route().ordering.clone(),
         failures: 0,
         chores: FuturesUnordered::new(),
@@ -158,8 +163,11 @@ impl Driver {
         let subscription = &self.subscription;
         let before = subscription.mode.get();
         let running = route.flow == Flow::Running;
-        // What is held is in the order of before.
-        let differs = self.differs(&route);
+        let most = route.policy.max_unsettled;
+        // What is held is in the order of before. A lower credit is kept to with the stream that is there;
+        // a higher one is waited for once.
+        let differs = route.ordering != self.ordering || most > self.credit && most != self.asked;
+        self.asked = most;
         let holds = subscription.tally.get() > 0 || !matches!(self.source, Source::Closed(_));
         subscription.set_route(route);
         subscription.changed();
@@ -176,30 +184,34 @@ impl Driver {
         self.enter(mode);
     }
 
-    /// Whether a route needs another stream.
-    fn differs(&self, route: &SubscriptionRoute) -> bool {
-        route.ordering != self.ordering || route.policy.max_unsettled != self.credit
-    }
-
-    /// What is held takes long to end. Another credit is no reason to wait for it, or to deliver
-    /// anything twice: that comes with the next stream. Messages in two orders are: what is left goes
-    /// back to the bus.
+    /// What is held takes long to end. Another credit is no reason to wait for replies and dead letters,
+    /// or to deliver anything twice: it comes when nothing is held. Messages in two orders are: what
+    /// waits goes back to the bus, and what is being sent when it fails.
     fn reopen_late(&mut self) {
         self.reopen_until = None;
-        if self.subscription.mode.get() != Mode::Reopening {
+        let subscription = Rc::clone(&self.subscription);
+        if subscription.mode.get() != Mode::Reopening {
             return;
         }
-        if self.subscription.route().ordering == self.ordering {
-            return self.enter(Mode::Running);
+        if subscription.route().ordering != self.ordering {
+            subscription.out_of_order.set(true);
+            subscription.hand_back_rest();
+        } else if subscription.outlet(Stage::Subscriber).sending() > 0 {
+            self.reopen_until = Some(Instant::now() + REOPEN_AGAIN);
+        } else {
+            self.enter(Mode::Running);
         }
-        self.subscription.hand_back_rest();
-        // One that is being attempted may come back to be tried again.
-        self.reopen_until = Some(Instant::now() + REOPEN_WITHIN);
     }
 
     fn enter(&mut self, mode: Mode) {
         let subscription = Rc::clone(&self.subscription);
         subscription.mode.set(mode);
+        subscription.out_of_order.set(false);
+        let wanted = subscription.route().policy.max_unsettled;
+        let is_open = !matches!(self.source, Source::Closed(_));
+        subscription
+            .other_credit
+            .set(is_open && wanted != self.credit);
         match mode {
             Mode::Running => {
                 if matches!(self.source, Source::Closed(None)) {
@@ -304,6 +316,8 @@ impl Driver {
         let subscription = Rc::clone(&self.subscription);
         let route = subscription.route();
         self.credit = route.policy.max_unsettled;
+        self.asked = self.credit;
+        subscription.other_credit.set(false);
         self.ordering.clone_from(&route.ordering);
         let credit = Credit {
             messages: usize::try_from(self.credit.max(1)).unwrap_or(usize::MAX),
@@ -340,7 +354,7 @@ impl Driver {
                 return;
             }
             taken += 1;
-            if !subscription.takes(Stage::Subscriber) {
+            if !subscription.takes(Stage::Subscriber) || subscription.holds_enough() {
                 return;
             }
             match stream.poll_next_unpin(cx) {
@@ -382,10 +396,6 @@ impl Driver {
     /// Keeps what is held, and asks for the backlog.
     fn tick(&mut self) {
         let subscription = Rc::clone(&self.subscription);
-        let idle = subscription.mode.get() == Mode::Running && subscription.tally.get() == 0;
-        if idle && matches!(self.source, Source::Open(_)) && self.differs(&subscription.route()) {
-            self.source = Source::Closed(Some(Instant::now()));
-        }
         let mut held: Vec<(Keeper, u32)> = Vec::new();
         for outlet in subscription.outlets() {
             outlet.each(|job| held.push((job.settle.keeper(), job.stored)));
@@ -431,7 +441,10 @@ impl Driver {
     fn settled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let subscription = Rc::clone(&self.subscription);
         match subscription.mode.get() {
-            Mode::Running => return Poll::Pending,
+            Mode::Running => {
+                self.take_credit();
+                return Poll::Pending;
+            }
             Mode::Holding => self.held(),
             Mode::Reopening | Mode::Draining | Mode::Emptying => {}
         }
@@ -452,6 +465,17 @@ impl Driver {
             }
             Mode::Draining => Poll::Ready(()),
             Mode::Emptying => self.is_empty(cx),
+        }
+    }
+
+    /// Opens the stream anew where it has another credit than is wanted, and nothing is held.
+    fn take_credit(&mut self) {
+        let subscription = &self.subscription;
+        let is_open = matches!(self.source, Source::Open(_));
+        if subscription.other_credit.get() && subscription.tally.get() == 0 && is_open {
+            subscription.other_credit.set(false);
+            self.source = Source::Closed(Some(Instant::now()));
+            subscription.wake();
         }
     }
 

@@ -89,6 +89,10 @@ pub(super) struct Subscription {
     pub(super) lanes: RefCell<JoinSet<()>>,
     /// Lanes ended since the driver looked.
     pub(super) lanes_ended: Cell<bool>,
+    /// Whether what is held is in another order than is wanted now, and has had its time.
+    pub(super) out_of_order: Cell<bool>,
+    /// Whether the stream has another credit than is wanted now.
+    pub(super) other_credit: Cell<bool>,
     /// For lines about messages that are dropped.
     pub(super) dropped: Quiet,
     /// For lines about streams that fail.
@@ -139,6 +143,8 @@ impl Subscription {
             chores: RefCell::default(),
             lanes: RefCell::new(JoinSet::new()),
             lanes_ended: Cell::new(false),
+            out_of_order: Cell::new(false),
+            other_credit: Cell::new(false),
             dropped: Quiet::default(),
             stream_failed: Quiet::default(),
             route: RefCell::new(route),
@@ -232,9 +238,20 @@ impl Subscription {
         self.progressed();
     }
 
+    /// Whether it holds as many as a policy that is stricter than its stream's credit allows.
+    pub(super) fn holds_enough(&self) -> bool {
+        let most = self.route.borrow().policy.max_unsettled.max(1);
+        self.other_credit.get() && self.tally.get() >= usize::try_from(most).unwrap_or(usize::MAX)
+    }
+
+    /// Whether what waits to be sent elsewhere goes back to the bus.
+    pub(super) fn gives_back(&self) -> bool {
+        self.mode.get() == Mode::Draining || self.out_of_order.get()
+    }
+
     /// Wakes the driver where it waits for what is held to end; while all runs it need not know.
     pub(super) fn progressed(&self) {
-        if self.mode.get() != Mode::Running {
+        if self.mode.get() != Mode::Running || self.other_credit.get() {
             self.wake();
         }
     }

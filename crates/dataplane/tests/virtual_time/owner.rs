@@ -8,6 +8,8 @@ use busway_core::{
     routes::{Flow, SubscriptionRoute},
 };
 
+use busway_testkit::fakes::Call;
+
 use crate::harness::{Answer, Pipes, pass, policy, run_as};
 
 fn edit(route: &mut SubscriptionRoute) {
@@ -88,10 +90,13 @@ async fn a_message_that_was_tried_for_the_last_time_is_not_tried_again_after_its
 }
 
 /// An edit that needs another stream, while a dead letter waits for a sink that is down.
-async fn edited_with_a_sink_that_is_down(change: fn(&mut SubscriptionRoute)) -> Vec<(String, u64)> {
-    let pipes = || {
-        Pipes::seeing(|seen| match (&*seen.path, &*seen.subject) {
-            ("/sink", _) => Answer::Status(500, None),
+async fn edited_with_a_sink_that(
+    is_down: fn() -> Answer,
+    change: fn(&mut SubscriptionRoute),
+) -> Vec<(String, u64)> {
+    let pipes = move || {
+        Pipes::seeing(move |seen| match (&*seen.path, &*seen.subject) {
+            ("/sink", _) => is_down(),
             (_, "bad") => Answer::Status(400, None),
             _ => Answer::Status(202, None),
         })
@@ -119,23 +124,61 @@ async fn edited_with_a_sink_that_is_down(change: fn(&mut SubscriptionRoute)) -> 
     seen.take()
 }
 
+fn fails() -> Answer {
+    Answer::Status(500, None)
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_credit_waits_for_dead_letters_half_a_minute_and_delivers_nothing_twice() {
-    let seen = edited_with_a_sink_that_is_down(|route| route.policy.max_unsettled = 7).await;
-    let subjects: Vec<_> = seen.iter().map(|(subject, _)| &**subject).collect();
-    assert_eq!(subjects, ["bad", "good"]);
-    assert!(seen[1].1 <= 36_000, "{seen:?}");
+    for (most, within) in [(7, 6_000), (5000, 36_000)] {
+        let seen = match most {
+            7 => edited_with_a_sink_that(fails, |route| route.policy.max_unsettled = 7).await,
+            _ => edited_with_a_sink_that(fails, |route| route.policy.max_unsettled = 5000).await,
+        };
+        let subjects: Vec<_> = seen.iter().map(|(subject, _)| &**subject).collect();
+        assert_eq!(subjects, ["bad", "good"]);
+        assert!(seen[1].1 <= within, "{most}: {seen:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn another_order_waits_for_dead_letters_half_a_minute_then_they_go_back_to_the_bus() {
-    let by_subject = |route: &mut SubscriptionRoute| {
-        route.ordering = Some(busway_core::AttributeName::new("subject").unwrap());
-    };
-    let seen = edited_with_a_sink_that_is_down(by_subject).await;
-    let good: Vec<_> = seen
-        .iter()
-        .filter(|(subject, _)| subject == "good")
-        .collect();
-    assert!(matches!(good[..], [(_, at)] if *at <= 37_000), "{seen:?}");
+    // Each attempt at a sink that hangs takes half a minute more.
+    for (is_down, within) in [
+        (fails as fn() -> Answer, 37_000),
+        (|| Answer::Never, 67_000),
+    ] {
+        let by_subject = |route: &mut SubscriptionRoute| {
+            route.ordering = Some(busway_core::AttributeName::new("subject").unwrap());
+        };
+        let seen = edited_with_a_sink_that(is_down, by_subject).await;
+        let good: Vec<_> = seen.iter().filter(|(who, _)| who == "good").collect();
+        assert!(matches!(good[..], [(_, at)] if *at <= within), "{seen:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lower_bound_holds_at_once_and_the_next_stream_has_it() {
+    // Each takes ten seconds.
+    let pipes = || Pipes::answering(|_| Answer::After(10_000));
+    run_as(edit, pipes, |mut run| async move {
+        for n in 0..20 {
+            run.put(&n.to_string());
+        }
+        pass(1).await;
+        assert_eq!(run.pipes.most_at_once(), 20);
+        run.edit(|route| route.policy.max_unsettled = 3);
+        for n in 20..30 {
+            run.put(&n.to_string());
+        }
+        pass(12).await;
+        run.pipes.most_at_once();
+        pass(60).await;
+        assert_eq!(run.pipes.most_at_once(), 3);
+        assert_eq!(run.pipes.attempts().len(), 30);
+        let calls = run.bus.calls(&run.name);
+        let credits = calls.iter().filter(|call| matches!(call, Call::Consume(3)));
+        assert_eq!(credits.count(), 1, "{calls:?}");
+    })
+    .await;
 }

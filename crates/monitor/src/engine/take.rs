@@ -278,7 +278,7 @@ impl Engine {
 
     fn take_subscription(&mut self, r: SubscriptionRef, change: Change<Arc<Subscription>>) {
         let key = Key::Subscription(r.clone());
-        let state = self.world.subscriptions.entry(r.clone()).or_default();
+        let state = &mut **self.world.subscriptions.entry(r.clone()).or_default();
         let before = identity(state.meta());
         let channel_of = |o: &Arc<Subscription>| ChannelRef::new(r.namespace(), &o.spec.channel);
         let left = state.object.as_ref().map(channel_of);
