@@ -132,13 +132,17 @@ impl Driver {
             self.advance(cx);
             self.receive(cx);
             self.chores.extend(subscription.chores.take());
-            while let Poll::Ready(Some(())) = self.chores.poll_next_unpin(cx) {}
+            let mut done = false;
+            while let Poll::Ready(Some(())) = self.chores.poll_next_unpin(cx) {
+                done = true;
+            }
             self.reap();
             if self.settled(cx).is_ready() {
                 return Poll::Ready(());
             }
             let more = !subscription.chores.borrow().is_empty() || subscription.lanes_ended.get();
-            if !more {
+            // It may hold fewer now than a bound that kept it from taking.
+            if !more && !(done && subscription.other_credit.get()) {
                 return Poll::Pending;
             }
         }

@@ -133,8 +133,16 @@ async fn another_credit_opens_the_stream_anew_without_a_second_delivery() {
     h.serve(route).await;
     h.send("two").await;
     h.wait_settled("s").await;
+    until("another stream", DEADLINE, || async {
+        let calls = h.bus.calls(&subscription("s"));
+        match calls.contains(&Call::Consume(5)) {
+            true => Ok(()),
+            false => Err(calls),
+        }
+    })
+    .await
+    .unwrap();
     assert_eq!(subscriber.got().len(), 2);
-    assert!(h.bus.calls(&subscription("s")).contains(&Call::Consume(5)));
 }
 
 #[tokio::test]
