@@ -137,7 +137,7 @@ async fn another_credit_opens_the_stream_anew_without_a_second_delivery() {
         let calls = h.bus.calls(&subscription("s"));
         match calls.contains(&Call::Consume(5)) {
             true => Ok(()),
-            false => Err(calls),
+            false => Err(format!("{calls:?}")),
         }
     })
     .await
