@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 /// How deep the data of a structured event may nest: what serde_json reads. Subscribers written
 /// with it, or with anything of a smaller stack, would fail on more.
-pub(crate) const MAX_NESTING: usize = 128;
+pub const MAX_NESTING: usize = 128;
 
 /// One member of an object. Its value is text of the object, as it stands there.
 #[derive(Debug)]
@@ -67,8 +67,9 @@ pub(crate) fn string(value: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// How deep valid JSON nests; 0 for a string or a number.
-pub(crate) fn nesting(value: &str) -> usize {
+/// How deep valid JSON nests; 0 for a string or a number. Takes no stack, however deep it is.
+#[must_use]
+pub fn nesting(value: &str) -> usize {
     let (mut depth, mut deepest) = (0usize, 0usize);
     let (mut in_string, mut escaped) = (false, false);
     for byte in value.bytes() {

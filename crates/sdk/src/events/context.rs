@@ -1,0 +1,177 @@
+use std::{sync::Arc, time::Duration};
+
+use http::{Extensions, HeaderMap};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use busway_message::names::X_REQUEST_ID;
+
+use super::Event;
+
+tokio::task_local! {
+    /// That of the handler that is running.
+    static CURRENT: Context;
+}
+
+/// What surrounds an event: how long there is, whether the answer is still wanted, which flow it
+/// belongs to, the request's headers, and what trackers and layers added.
+///
+/// ```
+/// use busway_sdk::events::Context;
+///
+/// #[derive(Clone)]
+/// struct Tenant(u32);
+///
+/// let context = Context::new().with(Tenant(7));
+/// assert_eq!(context.get::<Tenant>().map(|tenant| tenant.0), Some(7));
+/// assert!(context.deadline().is_none() && !context.is_cancelled());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    headers: Arc<HeaderMap>,
+    flow_id: Arc<str>,
+    deadline: Option<Instant>,
+    cancelled: CancellationToken,
+    extensions: Extensions,
+}
+
+impl Context {
+    /// Without a deadline, headers or anything else.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// That of a request.
+    pub(super) fn of(headers: Arc<HeaderMap>, extensions: Extensions) -> Self {
+        Self {
+            headers,
+            extensions,
+            ..Self::default()
+        }
+    }
+
+    /// That of the handler that runs in this task, if one does. A task that a handler spawns has
+    /// none: hand it over.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Self::clone).ok()
+    }
+
+    /// With these headers.
+    ///
+    /// ```
+    /// use busway_sdk::events::Context;
+    /// use http::{HeaderMap, HeaderValue};
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// headers.insert("authorization", HeaderValue::from_static("Bearer token"));
+    /// assert!(Context::new().with_headers(headers).headers().contains_key("authorization"));
+    /// ```
+    #[must_use]
+    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers = Arc::new(headers);
+        self
+    }
+
+    /// The same, over at this time or earlier.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use busway_sdk::events::Context;
+    /// use tokio::time::Instant;
+    ///
+    /// let soon = Context::new().until(Instant::now() + Duration::from_secs(1));
+    /// assert!(soon.remaining().unwrap() <= Duration::from_secs(1));
+    /// ```
+    #[must_use]
+    pub fn until(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(self.deadline.map_or(deadline, |it| it.min(deadline)));
+        self
+    }
+
+    /// The same, with a value that [`Context::get`] finds by its type.
+    #[must_use]
+    pub fn with<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.extensions.insert(value);
+        self
+    }
+
+    /// A value that a tracker or a layer added ([`http::Extensions`] of the request are there too).
+    #[must_use]
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.extensions.get()
+    }
+
+    /// The headers of the request, credentials too.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The caller's own id of the request (`x-request-id`).
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.headers.get(X_REQUEST_ID)?.to_str().ok()
+    }
+
+    /// The flow of the event; empty outside of a handler.
+    #[must_use]
+    pub fn flow_id(&self) -> &str {
+        &self.flow_id
+    }
+
+    /// When the handler's time is over.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// How much of it is left.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        self.deadline.map(left)
+    }
+
+    /// Whether nobody waits for the answer any more: the caller went away, or the time was over.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.is_cancelled()
+    }
+
+    /// Waits until that is so. A handler's own future is dropped then; this is for tasks that it
+    /// spawned.
+    pub async fn cancelled(&self) {
+        self.cancelled.cancelled().await;
+    }
+
+    /// For the handler of an event, which has so much time.
+    pub(super) fn for_event(mut self, event: &Event, timeout: Duration) -> Self {
+        self.cancelled = self.cancelled.child_token();
+        self.for_item(event).until(later(timeout))
+    }
+
+    /// For an item of a batch: the batch's time is its own.
+    pub(super) fn for_item(mut self, event: &Event) -> Self {
+        self.flow_id = event.flow_id.as_str().into();
+        self
+    }
+
+    pub(super) fn cancel(&self) {
+        self.cancelled.cancel();
+    }
+
+    /// Runs a handler with this as [`Context::current`].
+    pub(super) async fn scope<F: Future>(&self, handler: F) -> F::Output {
+        CURRENT.scope(self.clone(), handler).await
+    }
+}
+
+/// Now and so much; a time that the clock cannot have is far away.
+fn later(timeout: Duration) -> Instant {
+    /// 30 years, which tokio takes for ever too.
+    const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or_else(|| now + FAR)
+}

@@ -1,0 +1,90 @@
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::PayloadError;
+
+/// JSON as it came or as it will go: digits, order of members and spacing stay as they are.
+///
+/// Unset by default, which is written as `null` (`{}` for metadata, identity and auth).
+///
+/// ```
+/// use busway_sdk::events::Payload;
+///
+/// let payload = Payload::of(&serde_json::json!({"order": 1}))?;
+/// assert_eq!(payload.as_bytes(), br#"{"order":1}"#);
+///
+/// // Digits that no float has stay as they are.
+/// let precise = Payload::raw(&b"{\"amount\": 0.10000000000000000001}"[..]);
+/// assert_eq!(precise.as_bytes(), b"{\"amount\": 0.10000000000000000001}");
+///
+/// #[derive(serde::Deserialize)]
+/// struct Order { order: u32 }
+/// let order: Order = payload.get()?;
+/// assert_eq!(order.order, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Payload(Option<Bytes>);
+
+impl Payload {
+    /// The JSON of a value.
+    ///
+    /// # Errors
+    /// When the value has no JSON, such as a map whose keys are not strings.
+    pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
+        serde_json::to_vec(value)
+            .map(Self::raw)
+            .map_err(PayloadError::write)
+    }
+
+    /// These bytes. Whether they are JSON is checked when they are written: an answer that is not
+    /// is a failure of its handler.
+    #[must_use]
+    pub fn raw(bytes: impl Into<Bytes>) -> Self {
+        Self(Some(bytes.into()))
+    }
+
+    /// Reads it; an unset one as `null`.
+    ///
+    /// # Errors
+    /// When it is not JSON, or not that of a `T`.
+    pub fn get<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        serde_json::from_slice(self.as_bytes()).map_err(PayloadError::read)
+    }
+
+    /// The JSON; `null` when it is unset.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or(b"null")
+    }
+
+    /// Whether it was never set.
+    #[must_use]
+    pub const fn is_unset(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// As [`Payload::as_bytes`], shared.
+    pub(super) fn to_bytes(&self) -> Bytes {
+        self.0
+            .clone()
+            .unwrap_or(const { Bytes::from_static(b"null") })
+    }
+
+    /// The JSON, once checked, without white space around it; `unset` when it is unset.
+    pub(super) fn json<'a>(&'a self, unset: &'a str) -> Result<&'a str, serde_json::Error> {
+        match &self.0 {
+            None => Ok(unset),
+            Some(bytes) => serde_json::from_slice::<&RawValue>(bytes).map(RawValue::get),
+        }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Payload({} bytes)", self.as_bytes().len())
+    }
+}

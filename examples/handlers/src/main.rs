@@ -1,0 +1,65 @@
+//! A small service of three event handlers.
+
+mod orders;
+
+use std::{env, net::SocketAddr};
+
+use anyhow::Context as _;
+use busway_sdk::events::{self, Mux, TracingTracker, typed};
+use tokio::{net::TcpListener, signal};
+
+use orders::{CancelOrder, Order, Placed, Price};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt().init();
+    let mux = Mux::builder()
+        .tracker(TracingTracker)
+        .add(
+            "order:price",
+            1,
+            typed(orders::price).documented(
+                "What an order costs.",
+                &Order {
+                    item: "book".into(),
+                    amount: 2,
+                },
+                &Price { cents: 2500 },
+            ),
+        )
+        .add(
+            "order:place",
+            1,
+            typed(orders::place).documented(
+                "Places an order.",
+                &Order {
+                    item: "book".into(),
+                    amount: 2,
+                },
+                &Placed {
+                    order: 1,
+                    cents: 2500,
+                },
+            ),
+        )
+        .add("order:cancel", 1, CancelOrder)
+        .add_batch("batch", 1)
+        .build()?;
+
+    let address = env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:9100".to_owned());
+    let address: SocketAddr = address
+        .parse()
+        .context("the first argument is no address")?;
+    let listener = TcpListener::bind(address).await?;
+    println!("listening handlers={}", listener.local_addr()?);
+    events::serve(listener, mux.service(), async {
+        // Without a signal it goes on for ever.
+        if signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+    .await?;
+    Ok(())
+}
