@@ -27,3 +27,4 @@ pub use id::{InvalidMessageId, MessageId};
 pub use json::{MAX_NESTING, nesting};
 pub use keep::KeepHeaders;
 pub use message::Message;
+pub use value::is_string as is_attribute_value;

@@ -4,6 +4,7 @@ use std::{borrow::Cow, time::SystemTime};
 
 use busway_message::{
     AttributeName, InvalidEvent, Kind, Message, Mode, SpecVersion, attribute, convert,
+    is_attribute_value,
 };
 use bytes::Bytes;
 use http::HeaderValue;
@@ -19,6 +20,7 @@ use super::{
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TYPE: &str = "type";
 const FLOW_ID: &str = "flowid";
+const CAUSATION_ID: &str = "causationid";
 const EVENT_VERSION: &str = "eventversion";
 
 /// How a CloudEvent came, which is how its answer goes.
@@ -175,7 +177,7 @@ pub(super) fn answer(
         ("time", &time),
         (FLOW_ID, &answer.flow_id),
         (EVENT_VERSION, &version),
-        ("causationid", &request.id),
+        (CAUSATION_ID, &request.id),
         ("subject", came.subject.as_deref().unwrap_or_default()),
     ];
     let made = compose(came.version, &attributes, data);
@@ -227,16 +229,16 @@ pub(super) enum InvalidOutgoing {
     NotAnEvent(#[from] InvalidEvent),
 }
 
-/// What is empty is left out.
+/// What is empty is left out, and a flow or cause of an envelope that no attribute can name.
 fn compose(
     version: SpecVersion,
     attributes: &[(&str, &str)],
     data: Bytes,
 ) -> Result<Message, InvalidEvent> {
-    let set = attributes
-        .iter()
-        .copied()
-        .filter(|(_, value)| !value.is_empty());
+    let set = attributes.iter().copied().filter(|(name, value)| {
+        let may_be_left_out = matches!(*name, FLOW_ID | CAUSATION_ID);
+        !value.is_empty() && (!may_be_left_out || is_attribute_value(value))
+    });
     Message::event(version, set, JSON, data)
 }
 

@@ -54,8 +54,8 @@ impl Members<'_> {
             flow_id: self.text(Member::FlowId, body)?,
             payload: self.raw(Member::Payload, body)?,
             metadata: self.raw(Member::Metadata, body)?,
-            identity: self.raw(Member::Identity, body)?,
-            auth: self.raw(Member::Auth, body)?,
+            identity: self.raw(Member::Identity, body)?.secret(),
+            auth: self.raw(Member::Auth, body)?.secret(),
         })
     }
 

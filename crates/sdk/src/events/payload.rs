@@ -26,8 +26,12 @@ use super::PayloadError;
 /// assert_eq!(order.order, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Payload(Option<Bytes>);
+#[derive(Clone, Default)]
+pub struct Payload {
+    json: Option<Bytes>,
+    /// Whether errors must not repeat what is in it.
+    is_secret: bool,
+}
 
 impl Payload {
     /// The JSON of a value.
@@ -44,7 +48,10 @@ impl Payload {
     /// is a failure of its handler.
     #[must_use]
     pub fn raw(bytes: impl Into<Bytes>) -> Self {
-        Self(Some(bytes.into()))
+        Self {
+            json: Some(bytes.into()),
+            is_secret: false,
+        }
     }
 
     /// Reads it; an unset one as `null`.
@@ -52,36 +59,60 @@ impl Payload {
     /// # Errors
     /// When it is not JSON, or not that of a `T`.
     pub fn get<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
-        serde_json::from_slice(self.as_bytes()).map_err(PayloadError::read)
+        serde_json::from_slice(self.as_bytes()).map_err(|error| {
+            PayloadError::read(if self.is_secret {
+                let (line, column) = (error.line(), error.column());
+                let what = format!("not what was expected at line {line} column {column}");
+                serde::de::Error::custom(what)
+            } else {
+                error
+            })
+        })
     }
 
     /// The JSON; `null` when it is unset.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_deref().unwrap_or(b"null")
+        self.json.as_deref().unwrap_or(b"null")
     }
 
     /// Whether it was never set.
     #[must_use]
     pub const fn is_unset(&self) -> bool {
-        self.0.is_none()
+        self.json.is_none()
+    }
+
+    /// The same, whose errors do not repeat what is in it: they end in logs and answers.
+    pub(super) fn secret(self) -> Self {
+        Self {
+            is_secret: true,
+            ..self
+        }
     }
 
     /// As [`Payload::as_bytes`], shared.
     pub(super) fn to_bytes(&self) -> Bytes {
-        self.0
+        self.json
             .clone()
             .unwrap_or(const { Bytes::from_static(b"null") })
     }
 
     /// The JSON, once checked, without white space around it; `unset` when it is unset.
     pub(super) fn json<'a>(&'a self, unset: &'a str) -> Result<&'a str, serde_json::Error> {
-        match &self.0 {
+        match &self.json {
             None => Ok(unset),
             Some(bytes) => serde_json::from_slice::<&RawValue>(bytes).map(RawValue::get),
         }
     }
 }
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.json == other.json
+    }
+}
+
+impl Eq for Payload {}
 
 impl fmt::Debug for Payload {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    error::Error,
     panic::AssertUnwindSafe,
     sync::Arc,
     task::{Context as Poller, Poll},
@@ -72,14 +71,10 @@ impl MuxService {
     }
 }
 
-/// What may be the body of a request.
-type BodyError = Box<dyn Error + Send + Sync>;
-
 impl<B> Service<Request<B>> for EventsService
 where
     B: Body + Send + 'static,
     B::Data: Send,
-    B::Error: Into<BodyError>,
 {
     type Response = Answer;
     type Error = Infallible;
@@ -115,7 +110,6 @@ impl<B> Service<Request<B>> for MuxService
 where
     B: Body + Send + 'static,
     B::Data: Send,
-    B::Error: Into<BodyError>,
 {
     type Response = Answer;
     type Error = Infallible;
@@ -183,8 +177,8 @@ async fn answer(mux: &Mux, context: Context, incoming: Incoming, request: &Parts
     };
     let source = || match (&mux.settings().source, subscription) {
         (Some(source), _) => source.clone(),
-        (None, Some(name)) => format!("/busway/events/{name}"),
-        (None, None) => "/busway/events".to_owned(),
+        (None, Some(name)) if status::is_name(name) => format!("/busway/events/{name}"),
+        (None, _) => "/busway/events".to_owned(),
     };
     match written(came.as_ref(), &event, &answer, source) {
         Ok((more, body)) => {

@@ -25,6 +25,12 @@ pub(super) fn subscription(headers: &HeaderMap) -> Option<&str> {
     Some(name.to_str().unwrap_or_default())
 }
 
+/// Whether a subscription can be called so: others are not from a dispatcher.
+pub(super) fn is_name(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+    !text.is_empty() && text.bytes().all(is_allowed)
+}
+
 /// The status of an answer.
 pub(super) const fn of(fate: Fate, is_from_bus: bool, setting: BusStatus) -> StatusCode {
     if !is_from_bus || matches!(setting, BusStatus::Off) {

@@ -54,6 +54,24 @@ fn neither_payload_nor_who_asks_is_shown_for_debugging() {
 }
 
 #[test]
+fn an_error_does_not_repeat_who_asks() {
+    let body = Bytes::from_static(br#"{"payload":"shown","identity":"secret","auth":"secret"}"#);
+    let event = read(&body, Validation::Off).unwrap();
+    let told = |payload: &Payload| {
+        let error = payload.get::<u32>().unwrap_err();
+        std::error::Error::source(&error).unwrap().to_string()
+    };
+    assert!(told(&event.payload).contains("shown"));
+    for hidden in [&event.identity, &event.auth] {
+        let told = told(hidden);
+        assert!(
+            !told.contains("secret") && told.contains("line 1"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn slices_of_a_payload_share_the_body() {
     let body = Bytes::from_static(br#"{"name":"a","version":1,"payload":{"b":1}}"#);
     let event = read(&body, Validation::Off).unwrap();
