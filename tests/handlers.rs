@@ -165,6 +165,11 @@ async fn what_a_handler_refuses_is_dead_lettered_at_once_and_what_it_does_not_kn
     );
     running
         .dev
+        .line_with("settled: DeadLettered (Rejected)", DEADLINE)
+        .await
+        .unwrap();
+    running
+        .service
         .line_with("no price for cow", DEADLINE)
         .await
         .unwrap();
@@ -173,7 +178,7 @@ async fn what_a_handler_refuses_is_dead_lettered_at_once_and_what_it_does_not_kn
     assert_eq!(running.post("2", "order:unknown", "1").await.status, 202);
     running
         .dev
-        .line_with("RetriesExhausted", DEADLINE)
+        .line_with("DeadLettered (RetriesExhausted)", DEADLINE)
         .await
         .unwrap();
 }

@@ -36,7 +36,7 @@ mod status;
 mod tracker;
 mod typed;
 
-pub use batch::{Batch, MAX_BATCH_DEPTH, MAX_BATCH_ITEMS, MAX_PARALLEL, batch};
+pub use batch::{Batch, MAX_BATCH_DEPTH, MAX_BATCH_ITEMS, MAX_INHERITED, MAX_PARALLEL, batch};
 #[cfg(feature = "client")]
 pub use client::{
     Accepted, Client, ClientSettings, ErrorType, MAX_RETRIES, MAX_RETRY_AFTER, NoAnswer, Outcome,

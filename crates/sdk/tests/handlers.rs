@@ -346,6 +346,29 @@ async fn a_batch_keeps_what_was_done_in_its_time_also_in_parallel() {
     assert_eq!((done, late), (16, 24));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_late_item_of_a_batch_spawned_is_told() {
+    let (told, mut was_told) = tokio::sync::mpsc::unbounded_channel();
+    let hangs = move |context: Context, _: Event| {
+        let told = told.clone();
+        async move {
+            tokio::spawn(async move {
+                context.cancelled().await;
+                let _ = told.send(());
+            });
+            std::future::pending::<Result<Event, HandlerError>>().await
+        }
+    };
+    let mux = Mux::builder()
+        .add("hangs", 1, hangs)
+        .add_batch("batch", 1)
+        .build()
+        .unwrap();
+    let items = json!({"events": [{"name": "hangs", "version": 1}]});
+    call(&mux, of("batch", &items)).await;
+    assert_eq!(was_told.recv().await, Some(()));
+}
+
 #[tokio::test]
 async fn a_batch_can_be_part_of_a_handler_of_ones_own() {
     let inner = Mux::builder().add("echo", 1, echo).build().unwrap();

@@ -26,6 +26,10 @@ pub const MAX_BATCH_DEPTH: usize = 8;
 /// services side by side, and few enough that one batch does not take all of a service.
 pub const MAX_PARALLEL: usize = 16;
 
+/// Bytes of flow ids that the items of one batch have from it, all levels together. 1 MiB: ids of a
+/// kilobyte for each item, and a bound on answers that are many times as large as their request.
+pub const MAX_INHERITED: usize = 1024 * 1024;
+
 /// A handler that hands the items of a batch to another mux; see [`batch`].
 #[derive(Clone, Debug)]
 pub struct Batch(Mux);
@@ -149,6 +153,10 @@ impl Run<'_> {
             error = EventError::NotJson(PayloadError::write(source));
             envelope::write(&Failure::of(&error, &event.name).answer(style, &event))
         });
+        if matches!(error, EventError::TimedOut) {
+            // The time was the whole batch's.
+            self.context.cancel();
+        }
         self.tell(&event, &error);
         written.unwrap_or_default()
     }

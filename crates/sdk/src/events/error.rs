@@ -226,6 +226,8 @@ pub enum EventError {
     TooManyItems,
     /// An item of a batch below [`super::MAX_BATCH_DEPTH`].
     TooDeep,
+    /// A batch whose flow id, times its items, is over [`super::MAX_INHERITED`].
+    FlowTooLong,
 }
 
 impl EventError {
@@ -238,7 +240,7 @@ impl EventError {
                 UNHANDLED_ERROR
             }
             Self::TimedOut => EVENT_TIMEOUT,
-            Self::TooManyItems | Self::TooDeep => BATCH_LIMIT,
+            Self::TooManyItems | Self::TooDeep | Self::FlowTooLong => BATCH_LIMIT,
         }
     }
 }
@@ -259,6 +261,9 @@ impl fmt::Display for EventError {
             Self::TooDeep => {
                 let most = super::MAX_BATCH_DEPTH;
                 write!(formatter, "batches nest at most {most} deep")
+            }
+            Self::FlowTooLong => {
+                formatter.write_str("the batch's flow id is too long for so many items")
             }
         }
     }

@@ -44,7 +44,9 @@ impl Failure {
         let message = match error {
             EventError::Handler(error) => error.message.clone(),
             EventError::Protocol(error) => Some(error.to_string()),
-            EventError::TooManyItems | EventError::TooDeep => Some(error.to_string()),
+            EventError::TooManyItems | EventError::TooDeep | EventError::FlowTooLong => {
+                Some(error.to_string())
+            }
             EventError::TimedOut => Some(format!("Event \"{name}\" timed out")),
             EventError::Panicked { .. } | EventError::NotJson(_) | EventError::Cancelled => None,
         };

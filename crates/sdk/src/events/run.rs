@@ -132,7 +132,10 @@ fn fate(error: &EventError) -> Fate {
     match error {
         EventError::Handler(error) if !error.retry => Fate::Rejected,
         // A batch that cannot be one.
-        EventError::Protocol(_) | EventError::TooManyItems | EventError::TooDeep => Fate::Rejected,
+        EventError::Protocol(_)
+        | EventError::TooManyItems
+        | EventError::TooDeep
+        | EventError::FlowTooLong => Fate::Rejected,
         EventError::TimedOut => Fate::TimedOut,
         EventError::Handler(_)
         | EventError::Panicked { .. }

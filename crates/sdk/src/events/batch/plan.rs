@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{MAX_BATCH_DEPTH, MAX_BATCH_ITEMS};
+use super::{MAX_BATCH_DEPTH, MAX_BATCH_ITEMS, MAX_INHERITED};
 use crate::events::{
     Event, EventError, Mux, ProtocolError, Validation, envelope, handler::AnyHandler, mux::Entry,
 };
@@ -29,22 +29,31 @@ pub(super) enum Work {
     Failed(EventError),
 }
 
+/// What all levels together may still have.
+struct Left {
+    items: usize,
+    inherited: usize,
+}
+
 impl Plan {
     /// The plan of a batch whose items go to this mux.
     pub(super) fn of(mux: &Mux, batch: &Event) -> Result<Self, EventError> {
-        Self::at(1, mux, batch, &mut { MAX_BATCH_ITEMS })
+        let mut left = Left {
+            items: MAX_BATCH_ITEMS,
+            inherited: MAX_INHERITED,
+        };
+        Self::at(1, mux, batch, &mut left)
     }
 
-    /// With items at this depth; `left` items may still come.
-    fn at(depth: usize, mux: &Mux, batch: &Event, left: &mut usize) -> Result<Self, EventError> {
+    /// With items at this depth.
+    fn at(depth: usize, mux: &Mux, batch: &Event, left: &mut Left) -> Result<Self, EventError> {
         let body = batch.payload.to_bytes();
         let stated: Stated<'_> = serde_json::from_slice(&body).map_err(|error| {
             let what = format!("`payload` is no batch: {error}");
             EventError::Protocol(ProtocolError::of("payload", what))
         })?;
-        *left = left
-            .checked_sub(stated.events.len())
-            .ok_or(EventError::TooManyItems)?;
+        let items = left.items.checked_sub(stated.events.len());
+        left.items = items.ok_or(EventError::TooManyItems)?;
         let mut items = Vec::with_capacity(stated.events.len());
         for raw in stated.events {
             let raw = body.slice_ref(raw.get().as_bytes());
@@ -61,13 +70,15 @@ impl Plan {
         mux: &Mux,
         batch: &Event,
         raw: &Bytes,
-        left: &mut usize,
+        left: &mut Left,
     ) -> Result<Item, EventError> {
         let (mut event, error) = match envelope::read(raw, Validation::Off) {
             Ok(event) => (event, None),
             Err(unread) => (unread.readable, Some(EventError::Protocol(unread.error))),
         };
         if event.flow_id.is_empty() {
+            let inherited = left.inherited.checked_sub(batch.flow_id.len());
+            left.inherited = inherited.ok_or(EventError::FlowTooLong)?;
             event.flow_id.clone_from(&batch.flow_id);
         }
         let work = match (error, mux.find(&event.name, event.version)) {
@@ -78,8 +89,9 @@ impl Plan {
             (None, Some(Entry::Batch(target))) => {
                 match Self::at(depth + 1, target.of(mux), &event, left) {
                     Ok(plan) => Work::Batch(plan),
-                    Err(EventError::TooManyItems) => return Err(EventError::TooManyItems),
-                    Err(error) => Work::Failed(error),
+                    Err(error @ EventError::Protocol(_)) => Work::Failed(error),
+                    // Of all levels together.
+                    Err(error) => return Err(error),
                 }
             }
         };
