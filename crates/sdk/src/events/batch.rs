@@ -31,6 +31,25 @@ pub const MAX_PARALLEL: usize = 16;
 pub const MAX_INHERITED: usize = 1024 * 1024;
 
 /// A handler that hands the items of a batch to another mux; see [`batch`].
+///
+/// ```
+/// use busway_sdk::events::{Batch, Context, Event, Handler, HandlerError, Mux, batch};
+///
+/// /// A batch for those who say who they are.
+/// struct Guarded(Batch);
+///
+/// impl Handler for Guarded {
+///     async fn serve(&self, context: Context, event: Event) -> Result<Event, HandlerError> {
+///         if event.auth.is_unset() {
+///             return Err(HandlerError::message("who are you?").no_retry());
+///         }
+///         self.0.serve(context, event).await
+///     }
+/// }
+///
+/// let guarded = Guarded(batch(Mux::builder().build()?));
+/// # Ok::<(), busway_sdk::events::MuxError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Batch(Mux);
 

@@ -59,6 +59,17 @@ impl Default for ClientSettings {
 /// In a handler, an event without a flow id gets the handler's, the request id goes along, and no
 /// request takes longer than what is left of the handler's time. In a task that the handler spawned,
 /// [`Client::within`] does the same.
+///
+/// ```
+/// use busway_sdk::events::{Client, Context, Event, HandlerError, Payload, new_response};
+///
+/// async fn place(_: Context, order: Event) -> Result<Event, HandlerError> {
+///     let placed = Event::new("order:placed", 1, order.payload.clone());
+///     // In the flow of the order, and not beyond this handler's time.
+///     Client::default().send("http://orders-channel.shop", &placed).await?;
+///     Ok(new_response(&order, "placed")?)
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Client {
     transport: Transport,
@@ -68,6 +79,13 @@ pub struct Client {
 
 impl Client {
     /// With these settings.
+    ///
+    /// ```
+    /// use busway_sdk::events::{Client, ClientSettings};
+    ///
+    /// let source = "/shop".to_owned();
+    /// let client = Client::new(ClientSettings { source, ..ClientSettings::default() });
+    /// ```
     #[must_use]
     pub fn new(settings: ClientSettings) -> Self {
         Self {

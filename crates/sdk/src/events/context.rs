@@ -37,6 +37,10 @@ pub struct Context {
 
 impl Context {
     /// Without a deadline, headers or anything else.
+    ///
+    /// ```
+    /// assert!(busway_sdk::events::Context::new().headers().is_empty());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -53,6 +57,22 @@ impl Context {
 
     /// That of the handler that runs in this task, if one does. A task that a handler spawns has
     /// none: hand it over.
+    ///
+    /// ```
+    /// use busway_sdk::events::{Context, Event, HandlerError, Mux, Payload, new_response};
+    ///
+    /// async fn flow(_: Context, event: Event) -> Result<Event, HandlerError> {
+    ///     let context = Context::current();
+    ///     Ok(new_response(&event, context.as_ref().map_or("none", Context::flow_id))?)
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mux = Mux::builder().add("flow", 1, flow).build()?;
+    /// let event = Event { flow_id: "f".into(), ..Event::new("flow", 1, Payload::default()) };
+    /// assert_eq!(mux.call(Context::new(), event).await.payload.get::<String>()?, "f");
+    /// assert!(Context::current().is_none());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Self::clone).ok()
@@ -91,6 +111,11 @@ impl Context {
     }
 
     /// The same, with a value that [`Context::get`] finds by its type.
+    ///
+    /// ```
+    /// let context = busway_sdk::events::Context::new().with("red").with(7u8);
+    /// assert_eq!((context.get(), context.get()), (Some(&"red"), Some(&7u8)));
+    /// ```
     #[must_use]
     pub fn with<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.extensions.insert(value);
@@ -98,36 +123,70 @@ impl Context {
     }
 
     /// A value that a tracker or a layer added ([`http::Extensions`] of the request are there too).
+    ///
+    /// ```
+    /// assert_eq!(busway_sdk::events::Context::new().get::<u8>(), None);
+    /// ```
     #[must_use]
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.extensions.get()
     }
 
     /// The headers of the request, credentials too.
+    ///
+    /// ```
+    /// use busway_sdk::events::{Context, Event, HandlerError, new_response};
+    ///
+    /// async fn who(context: Context, event: Event) -> Result<Event, HandlerError> {
+    ///     let is_known = context.headers().contains_key("authorization");
+    ///     Ok(new_response(&event, &is_known)?)
+    /// }
+    /// ```
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
     /// The caller's own id of the request (`x-request-id`).
+    ///
+    /// ```
+    /// use busway_sdk::events::Context;
+    /// use http::{HeaderMap, HeaderValue};
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// headers.insert("x-request-id", HeaderValue::from_static("r"));
+    /// assert_eq!(Context::new().with_headers(headers).request_id(), Some("r"));
+    /// ```
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         self.headers.get(X_REQUEST_ID)?.to_str().ok()
     }
 
     /// The flow of the event; empty outside of a handler.
+    ///
+    /// ```
+    /// assert_eq!(busway_sdk::events::Context::new().flow_id(), "");
+    /// ```
     #[must_use]
     pub fn flow_id(&self) -> &str {
         &self.flow_id
     }
 
     /// When the handler's time is over.
+    ///
+    /// ```
+    /// assert_eq!(busway_sdk::events::Context::new().deadline(), None);
+    /// ```
     #[must_use]
     pub const fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
     /// How much of it is left.
+    ///
+    /// ```
+    /// assert_eq!(busway_sdk::events::Context::new().remaining(), None);
+    /// ```
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
@@ -135,6 +194,10 @@ impl Context {
     }
 
     /// Whether nobody waits for the answer any more: the caller went away, or the time was over.
+    ///
+    /// ```
+    /// assert!(!busway_sdk::events::Context::new().is_cancelled());
+    /// ```
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.is_cancelled()
@@ -142,6 +205,20 @@ impl Context {
 
     /// Waits until that is so. A handler's own future is dropped then; this is for tasks that it
     /// spawned.
+    ///
+    /// ```
+    /// use busway_sdk::events::{Context, Event, HandlerError, new_response};
+    ///
+    /// async fn long(context: Context, event: Event) -> Result<Event, HandlerError> {
+    ///     let work = tokio::spawn(async move {
+    ///         tokio::select! {
+    ///             () = context.cancelled() => "nobody waits any more",
+    ///             what = async { "what takes long" } => what,
+    ///         }
+    ///     });
+    ///     Ok(new_response(&event, work.await?)?)
+    /// }
+    /// ```
     pub async fn cancelled(&self) {
         self.cancelled.cancelled().await;
     }

@@ -9,6 +9,14 @@ use super::{
 type Source = Box<dyn Error + Send + Sync>;
 
 /// Why handlers cannot be put together.
+///
+/// ```
+/// use busway_sdk::events::MuxError;
+///
+/// let error = MuxError::Duplicate { name: "order:price".into(), version: 1 };
+/// assert_eq!(error.to_string(), "two handlers for event `order:price` version 1");
+/// assert_eq!(error.reason(), "DuplicateHandler");
+/// ```
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MuxError {
@@ -33,6 +41,15 @@ impl MuxError {
 }
 
 /// Why a payload cannot be read or written.
+///
+/// ```
+/// use busway_sdk::events::{HandlerError, Payload};
+///
+/// let error = Payload::raw("\"text\"").get::<u32>().unwrap_err();
+/// assert_eq!(error.to_string(), "the payload cannot be read");
+/// let error: HandlerError = error.into();
+/// assert!(!error.retry && error.message.is_some(), "the caller is told, and it is not retried");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("the payload cannot be {done}")]
 pub struct PayloadError {
@@ -58,6 +75,31 @@ impl PayloadError {
 }
 
 /// Why a body is no event.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use busway_sdk::events::{EventError, MockTracker, Mux};
+/// use http_body_util::Full;
+/// use tower::Service as _;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let told = Arc::new(Mutex::new(None));
+/// let log = Arc::clone(&told);
+/// let tracker = MockTracker {
+///     notice_error: Some(Box::new(move |context, error| {
+///         if let EventError::Protocol(error) = error {
+///             *log.lock().unwrap() = error.property().map(str::to_owned);
+///         }
+///         context
+///     })),
+///     ..MockTracker::default()
+/// };
+/// let mux = Mux::builder().tracker(tracker).build()?;
+/// let body = Full::<bytes::Bytes>::from(r#"{"name":"order:price","version":"1"}"#);
+/// mux.events().call(http::Request::post("/").body(body)?).await?;
+/// assert_eq!(told.lock().unwrap().as_deref(), Some("version"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct ProtocolError {
@@ -204,6 +246,13 @@ impl<E: Error + Send + Sync + 'static> From<E> for HandlerError {
 }
 
 /// What trackers are told.
+///
+/// ```
+/// use busway_sdk::events::EventError;
+///
+/// assert_eq!(EventError::TimedOut.reason(), "EVENT_TIMEOUT");
+/// assert_eq!(EventError::TimedOut.to_string(), "the handler took too long");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum EventError {

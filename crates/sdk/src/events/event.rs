@@ -39,6 +39,13 @@ pub struct Event {
 
 impl Event {
     /// An event with a new id. Its flow id is empty: what sends it fills it in.
+    ///
+    /// ```
+    /// use busway_sdk::events::{Event, Payload};
+    ///
+    /// let event = Event::new("order:placed", 1, Payload::default());
+    /// assert_eq!((event.name.as_str(), event.version, event.id.len()), ("order:placed", 1, 36));
+    /// ```
     #[must_use]
     pub fn new(name: impl Into<String>, version: i64, payload: Payload) -> Self {
         Self {

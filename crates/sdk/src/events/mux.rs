@@ -41,6 +41,17 @@ pub(super) enum Entry {
 }
 
 /// Collects handlers; see [`Mux::builder`].
+///
+/// ```
+/// use busway_sdk::events::{Mux, MuxBuilder, MuxError, Settings, TracingTracker};
+///
+/// fn with_defaults() -> MuxBuilder {
+///     Mux::builder().tracker(TracingTracker).settings(Settings::default())
+/// }
+///
+/// let mux = with_defaults().add_batch("batch", 1).build()?;
+/// # Ok::<(), MuxError>(())
+/// ```
 pub struct MuxBuilder {
     entries: Vec<(String, i64, Entry)>,
     tracker: Box<dyn Tracker>,
@@ -49,6 +60,11 @@ pub struct MuxBuilder {
 
 impl Mux {
     /// Without handlers, with the default settings, tracking nothing.
+    ///
+    /// ```
+    /// let mux = busway_sdk::events::Mux::builder().build()?;
+    /// # Ok::<(), busway_sdk::events::MuxError>(())
+    /// ```
     #[must_use]
     pub fn builder() -> MuxBuilder {
         MuxBuilder {
@@ -62,6 +78,17 @@ impl Mux {
     ///
     /// The event is not checked by the schema. Whatever goes wrong is an error event; an answer
     /// that is not JSON too.
+    ///
+    /// ```
+    /// use busway_sdk::events::{Context, Event, Mux, Payload};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mux = Mux::builder().build()?;
+    /// let answer = mux.call(Context::new(), Event::new("nobody", 1, Payload::default())).await;
+    /// let told: serde_json::Value = answer.payload.get()?;
+    /// assert_eq!(told["reason"], "NO_EVENT_HANDLER_FOUND");
+    /// # Ok(()) }
+    /// ```
     pub async fn call(&self, context: Context, event: Event) -> Event {
         let (mut request, ()) = Request::new(()).into_parts();
         request.headers = context.headers().clone();
@@ -81,18 +108,46 @@ impl Mux {
     }
 
     /// A tower service that takes events by POST, to mount anywhere.
+    ///
+    /// ```
+    /// # let mux = busway_sdk::events::Mux::builder().build()?;
+    /// let service = mux.events();
+    /// // With axum: `Router::new().route_service("/my/events", service)`.
+    /// # Ok::<(), busway_sdk::events::MuxError>(())
+    /// ```
     #[must_use]
     pub fn events(&self) -> EventsService {
         EventsService::new(self.clone())
     }
 
     /// A tower service that shows the documentation page by GET, to mount anywhere.
+    ///
+    /// ```
+    /// # let mux = busway_sdk::events::Mux::builder().build()?;
+    /// let service = mux.docs();
+    /// // With axum: `Router::new().route_service("/my/events.html", service)`.
+    /// # Ok::<(), busway_sdk::events::MuxError>(())
+    /// ```
     #[must_use]
     pub fn docs(&self) -> DocsService {
         DocsService::new(self.clone())
     }
 
     /// Both at their usual paths: `/events` and `/doc`, with or without a slash at the end.
+    ///
+    /// ```
+    /// use busway_sdk::events::Mux;
+    /// use http_body_util::Empty;
+    /// use tower::Service as _;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut service = Mux::builder().build()?.service();
+    /// for (path, status) in [("/doc", 200), ("/doc/", 200), ("/events", 405), ("/", 404)] {
+    ///     let request = http::Request::get(path).body(Empty::<bytes::Bytes>::new())?;
+    ///     assert_eq!(service.call(request).await?.status(), status);
+    /// }
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn service(&self) -> MuxService {
         MuxService::new(self.clone())
@@ -126,6 +181,13 @@ impl Mux {
 
 impl MuxBuilder {
     /// Who sees what handlers do; [`NoTracker`] at first.
+    ///
+    /// ```
+    /// use busway_sdk::events::{Mux, TracingTracker};
+    ///
+    /// let mux = Mux::builder().tracker(TracingTracker).build()?;
+    /// # Ok::<(), busway_sdk::events::MuxError>(())
+    /// ```
     #[must_use]
     pub fn tracker(mut self, tracker: impl Tracker) -> Self {
         self.tracker = Box::new(tracker);
@@ -133,6 +195,14 @@ impl MuxBuilder {
     }
 
     /// How strict, how large, how long.
+    ///
+    /// ```
+    /// use busway_sdk::events::{ErrorStyle, Mux, Settings};
+    ///
+    /// let settings = Settings { error_style: ErrorStyle::Typed, ..Settings::default() };
+    /// let mux = Mux::builder().settings(settings).build()?;
+    /// # Ok::<(), busway_sdk::events::MuxError>(())
+    /// ```
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
@@ -141,6 +211,17 @@ impl MuxBuilder {
 
     /// The handler of one event. A closure needs its types written out:
     /// `|context: Context, event: Event| async move { … }`.
+    ///
+    /// ```
+    /// use busway_sdk::events::{Context, Event, HandlerError, Mux, new_response};
+    ///
+    /// let greeting = "hello";
+    /// let greet = move |_: Context, event: Event| async move {
+    ///     Ok::<_, HandlerError>(new_response(&event, greeting)?)
+    /// };
+    /// let mux = Mux::builder().add("greet", 1, greet).build()?;
+    /// # Ok::<(), busway_sdk::events::MuxError>(())
+    /// ```
     #[must_use]
     pub fn add(mut self, name: impl Into<String>, version: i64, handler: impl Handler) -> Self {
         // A batch bounds its items one by one, and keeps those that are done.

@@ -36,6 +36,11 @@ pub struct Payload {
 impl Payload {
     /// The JSON of a value.
     ///
+    /// ```
+    /// assert_eq!(busway_sdk::events::Payload::of(&[1, 2])?.as_bytes(), b"[1,2]");
+    /// # Ok::<(), busway_sdk::events::PayloadError>(())
+    /// ```
+    ///
     /// # Errors
     /// When the value has no JSON, such as a map whose keys are not strings.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
@@ -46,6 +51,10 @@ impl Payload {
 
     /// These bytes. Whether they are JSON is checked when they are written: an answer that is not
     /// is a failure of its handler.
+    ///
+    /// ```
+    /// assert_eq!(busway_sdk::events::Payload::raw("{ }").as_bytes(), b"{ }");
+    /// ```
     #[must_use]
     pub fn raw(bytes: impl Into<Bytes>) -> Self {
         Self {
@@ -55,6 +64,14 @@ impl Payload {
     }
 
     /// Reads it; an unset one as `null`.
+    ///
+    /// ```
+    /// use busway_sdk::events::Payload;
+    ///
+    /// assert_eq!(Payload::raw("[1]").get::<Vec<u8>>()?, [1]);
+    /// assert!(Payload::raw("[1]").get::<u8>().is_err());
+    /// # Ok::<(), busway_sdk::events::PayloadError>(())
+    /// ```
     ///
     /// # Errors
     /// When it is not JSON, or not that of a `T`.
@@ -71,12 +88,22 @@ impl Payload {
     }
 
     /// The JSON; `null` when it is unset.
+    ///
+    /// ```
+    /// assert_eq!(busway_sdk::events::Payload::default().as_bytes(), b"null");
+    /// ```
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.json.as_deref().unwrap_or(b"null")
     }
 
     /// Whether it was never set.
+    ///
+    /// ```
+    /// use busway_sdk::events::Payload;
+    ///
+    /// assert!(Payload::default().is_unset() && !Payload::raw("null").is_unset());
+    /// ```
     #[must_use]
     pub const fn is_unset(&self) -> bool {
         self.json.is_none()

@@ -20,6 +20,18 @@ use super::{
 };
 
 /// What these services answer.
+///
+/// ```
+/// use busway_sdk::events::{Answer, Mux};
+/// use http_body_util::Full;
+/// use tower::Service as _;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let request = http::Request::post("/events").body(Full::<bytes::Bytes>::from("{}"))?;
+/// let answer: Answer = Mux::builder().build()?.service().call(request).await?;
+/// assert_eq!(answer.headers()["content-type"], "application/json");
+/// # Ok(()) }
+/// ```
 pub type Answer = Response<Full<Bytes>>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -46,10 +58,34 @@ const FAILED: &str = "Internal Server Error";
 pub struct EventsService(Mux);
 
 /// Shows the documentation page by GET at whatever path it is mounted; see [`Mux::docs`].
+///
+/// ```
+/// use busway_sdk::events::Mux;
+/// use http_body_util::{BodyExt as _, Empty};
+/// use tower::Service as _;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut service = Mux::builder().add_batch("batch", 1).build()?.docs();
+/// let request = http::Request::get("/").header("accept", "application/json");
+/// let answer = service.call(request.body(Empty::<bytes::Bytes>::new())?).await?;
+/// let body = answer.into_body().collect().await?.to_bytes();
+/// assert_eq!(&body[..], br#"[{"name":"batch","version":1}]"#);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct DocsService(Mux);
 
 /// Both, at `/events` and `/doc`; see [`Mux::service`].
+///
+/// ```
+/// use busway_sdk::events::{Mux, MuxError, MuxService};
+///
+/// fn service() -> Result<MuxService, MuxError> {
+///     Ok(Mux::builder().add_batch("batch", 1).build()?.service())
+/// }
+/// # service().map(|_| ())?;
+/// # Ok::<(), MuxError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct MuxService(Mux);
 

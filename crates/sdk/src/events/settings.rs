@@ -46,6 +46,12 @@ impl Default for Settings {
 }
 
 /// How strictly an envelope is read. What is in it has its right type either way.
+///
+/// ```
+/// use busway_sdk::events::{Settings, Validation};
+///
+/// assert_eq!(Settings::default().validation, Validation::Schema);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Validation {
     /// By the schema: nothing that is required is missing or empty.
@@ -56,6 +62,17 @@ pub enum Validation {
 }
 
 /// How an error event looks.
+///
+/// ```
+/// use busway_sdk::events::{Context, ErrorStyle, Event, Mux, Payload, Settings};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let settings = Settings { error_style: ErrorStyle::Typed, ..Settings::default() };
+/// let mux = Mux::builder().settings(settings).build()?;
+/// let answer = mux.call(Context::new(), Event::new("nobody", 1, Payload::default())).await;
+/// assert_eq!(answer.name, "eventNotFound");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ErrorStyle {
     /// `error` of version 1 with `message`, `reason` and `parameters`, as Go-Events has it.
@@ -67,6 +84,12 @@ pub enum ErrorStyle {
 }
 
 /// What status a request with the header `busway-subscription` is answered with.
+///
+/// ```
+/// use busway_sdk::events::{BusStatus, Settings};
+///
+/// let settings = Settings { bus_status: BusStatus::Off, ..Settings::default() };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BusStatus {
     /// One that a dispatcher acts on, so that failures are retried or dead-lettered.

@@ -9,6 +9,18 @@ use super::{
 };
 
 /// A handler made of a function from your type to your type; see [`typed`].
+///
+/// ```
+/// use busway_sdk::events::{Context, Handler, HandlerError, typed};
+///
+/// async fn length(_: Context, text: String) -> Result<usize, HandlerError> {
+///     Ok(text.len())
+/// }
+///
+/// assert!(typed(length).doc().is_none());
+/// let documented = typed(length).documented("How long it is.", &"abc".into(), &3);
+/// assert_eq!(documented.doc().unwrap().doc(), "How long it is.");
+/// ```
 pub struct Typed<F, In, Out> {
     function: F,
     doc: Option<TypedDoc<In, Out>>,

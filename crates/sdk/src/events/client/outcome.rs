@@ -8,6 +8,25 @@ use serde_json::Value;
 use crate::events::{Event, Validation, envelope, status::camel_case};
 
 /// How a call ended, told by the name of its answer.
+///
+/// ```
+/// use busway_sdk::events::{Client, ErrorType, Event, NoAnswer, Outcome, Payload};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # // Port 1 of loopback: nobody listens.
+/// let endpoint = "http://127.0.0.1:1/events";
+/// let event = Event::new("order:price", 1, Payload::default());
+/// match Client::default().call(endpoint, &event).await {
+///     Outcome::Success(answer) => println!("{:?}", answer.payload.get::<u32>()),
+///     Outcome::Redirect { url, .. } => println!("ask {url}"),
+///     Outcome::Error { kind: ErrorType::NotFound, .. } => println!("there is none"),
+///     Outcome::Error { event, .. } => println!("{}", event.name),
+///     Outcome::FailedDependency(NoAnswer::Connect(_)) => println!("it did nothing"),
+///     Outcome::FailedDependency(why) => println!("{why}"),
+///     Outcome::Timeout => println!("it may have done something"),
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub enum Outcome {
     /// `….:response`.
@@ -35,6 +54,13 @@ pub enum Outcome {
 }
 
 /// Why there was no answer that could be understood.
+///
+/// ```
+/// use busway_sdk::events::NoAnswer;
+///
+/// assert_eq!(NoAnswer::TooLarge.to_string(), "the answer is too large");
+/// assert_eq!(NoAnswer::TooLarge.reason(), "TooLarge");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoAnswer {

@@ -18,6 +18,15 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// A channel took an event.
+///
+/// ```
+/// use busway_sdk::events::{Client, Event, SendError};
+///
+/// # #[allow(dead_code)]
+/// async fn id_of(client: &Client, event: &Event) -> Result<Option<String>, SendError> {
+///     Ok(client.send("http://orders-channel.shop", event).await?.message_id)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Accepted {
@@ -26,6 +35,20 @@ pub struct Accepted {
 }
 
 /// Why a channel did not take an event.
+///
+/// ```
+/// use busway_sdk::events::{Client, Event, Payload, SendError};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let event = Event::new("order:placed", 1, Payload::default());
+/// // Port 1 of loopback: nobody listens.
+/// match Client::default().send("http://127.0.0.1:1/default/orders", &event).await {
+///     Ok(accepted) => println!("{:?}", accepted.message_id),
+///     Err(SendError::Refused { status, retry_after }) => println!("{status}, {retry_after:?}"),
+///     Err(error) => assert_eq!(error.reason(), "Connect"),
+/// }
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {

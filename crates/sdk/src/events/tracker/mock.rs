@@ -46,6 +46,13 @@ pub struct MockTracker {
 }
 
 /// How often a [`MockTracker`] was called.
+///
+/// ```
+/// use busway_sdk::events::MockTracker;
+///
+/// let tracker = MockTracker::default();
+/// assert_eq!((tracker.start_count(), tracker.end_count()), (0, 0));
+/// ```
 #[derive(Debug, Default)]
 pub struct Counts {
     start: AtomicUsize,
