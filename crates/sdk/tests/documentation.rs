@@ -216,3 +216,23 @@ async fn each_half_can_be_mounted_anywhere() {
     let answer = mux().events().call(request("POST")).await.unwrap();
     assert_eq!(answer.status(), 200);
 }
+
+#[tokio::test]
+async fn they_mount_into_a_router_of_axum_as_they_are() {
+    let mut router = axum::Router::<()>::new()
+        .route_service("/my/events", mux().events())
+        .route_service("/my/page", mux().docs())
+        .fallback_service(mux().service());
+    for (method, path, status) in [
+        ("POST", "/my/events", 200),
+        ("GET", "/my/page", 200),
+        ("GET", "/doc", 200),
+        ("GET", "/events", 405),
+        ("GET", "/other", 404),
+    ] {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        let answer = router.call(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{method} {path}");
+    }
+}

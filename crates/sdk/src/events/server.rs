@@ -35,8 +35,14 @@ use super::Answer;
 /// Connections at once; further ones wait in the kernel's queue. 1,024: what common limits of open
 /// files leave room for.
 pub const MAX_CONNECTIONS: usize = 1024;
-/// How long a request's header may take.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests at once on one HTTP/2 connection. 64: what a Subscription has in flight by default.
+const MAX_STREAMS: u32 = 64;
+/// How long a connection may take to its first request, or to say that it is still there.
+const SILENCE: Duration = Duration::from_secs(10);
+/// How long a connection may take to its next request, headers included. 40 s: a dispatcher keeps a
+/// connection for 30 s, and it has to be the dispatcher that closes it, or some requests meet a
+/// connection that was just closed.
+const NEXT_REQUEST: Duration = Duration::from_secs(40);
 /// How long requests may take after the end was asked for: longer than a handler may by default.
 const GRACE: Duration = Duration::from_secs(30);
 /// How long to wait after a listener failed, as it does without files left.
@@ -71,11 +77,12 @@ where
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT);
+        .header_read_timeout(NEXT_REQUEST);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(HEADER_TIMEOUT);
+        .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(SILENCE);
     let builder = Arc::new(builder);
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
@@ -133,9 +140,9 @@ async fn connection<S>(
             hyper::service::Service::call(&service, request)
         })
     };
-    // The timeout for headers begins only when it is known which version they are of.
+    // The timeout for requests begins only when it is known which version they are of.
     let silent = async {
-        time::sleep(HEADER_TIMEOUT).await;
+        time::sleep(SILENCE).await;
         if has_asked.load(Relaxed) {
             std::future::pending::<()>().await;
         }
