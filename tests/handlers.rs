@@ -17,7 +17,7 @@ use busway_testkit::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::{process::Command, sync::OnceCell};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -26,7 +26,12 @@ fn example() -> PathBuf {
 }
 
 /// The example's binary, as `cargo run -p handlers` builds it; another package's is not built for this test.
-async fn built() -> PathBuf {
+async fn built() -> &'static Path {
+    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
+    BUILT.get_or_init(build).await
+}
+
+async fn build() -> PathBuf {
     let build = Command::new(env!("CARGO"))
         .args([
             "build",
@@ -59,7 +64,7 @@ struct Running {
 
 impl Running {
     async fn start() -> Self {
-        let service = Binary::start(&built().await, ["127.0.0.1:0"], &[]).unwrap();
+        let service = Binary::start(built().await, ["127.0.0.1:0"], &[]).unwrap();
         let handlers = service.address("handlers", DEADLINE).await.unwrap();
         let folder = TempDir::new().unwrap();
         for entry in fs::read_dir(example().join("manifests")).unwrap() {

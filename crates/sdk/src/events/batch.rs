@@ -20,7 +20,8 @@ use super::{
 /// Items of one batch, those of batches in it too. 1,000: what fits into a body of 1 MiB at a
 /// kilobyte each, and a bound on what one request makes handlers do.
 pub const MAX_BATCH_ITEMS: usize = 1_000;
-/// How deep batches nest; items below are errors. 8: deeper is a mistake or an attack.
+/// How deep items are, those of the batch itself at 1; items below are errors. 8: deeper is a
+/// mistake or an attack.
 pub const MAX_BATCH_DEPTH: usize = 8;
 /// Items that run at once in a parallel batch, all levels together. 16: enough to wait for other
 /// services side by side, and few enough that one batch does not take all of a service.
