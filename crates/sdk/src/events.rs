@@ -13,28 +13,39 @@
 //!
 //! A handler that panics, hangs or answers nonsense harms no other. On the bus it is retried.
 
-mod batch;
-#[cfg(feature = "client")]
-mod client;
-mod cloud_event;
-mod context;
-mod docs;
+// What an event is, and how it is read and written.
+mod event;
+mod payload;
+
 mod envelope;
 mod error;
-mod event;
 mod failure;
+
+// What handles it.
 mod handler;
-mod incoming;
+mod typed;
+
+mod context;
 mod mux;
-mod payload;
+
+mod batch;
 mod run;
+mod settings;
+mod tracker;
+
+// How it comes in.
+mod cloud_event;
+mod incoming;
+mod service;
+mod status;
+
+mod docs;
 #[cfg(feature = "server")]
 mod server;
-mod service;
-mod settings;
-mod status;
-mod tracker;
-mod typed;
+
+// How others are asked.
+#[cfg(feature = "client")]
+mod client;
 
 pub use batch::{Batch, MAX_BATCH_DEPTH, MAX_BATCH_ITEMS, MAX_INHERITED, MAX_PARALLEL, batch};
 #[cfg(feature = "client")]

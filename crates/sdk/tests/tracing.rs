@@ -48,8 +48,8 @@ impl Log {
     }
 }
 
-async fn price(_: Context, event: Event) -> Result<Event, HandlerError> {
-    tracing::info!(?event, "looking it up");
+async fn price(context: Context, event: Event) -> Result<Event, HandlerError> {
+    tracing::info!(?event, ?context, "looking it up");
     Ok(new_response(&event, &1)?)
 }
 
@@ -82,7 +82,10 @@ async fn a_line_names_the_event_and_its_flow_and_never_who_asks() {
         ..Event::new(name, version, payload)
     };
     for (name, version) in [("order:price", 3), ("fails", 1), ("unknown", 1)] {
-        mux.call(Context::new(), event(name, version, secret.clone()))
+        let mut headers = http::HeaderMap::new();
+        headers.insert("authorization", http::HeaderValue::from_static("secret"));
+        let context = Context::new().with_headers(headers);
+        mux.call(context, event(name, version, secret.clone()))
             .await;
     }
     let items = json!({"events": [{"name": "fails", "version": 1, "id": "item"}]});

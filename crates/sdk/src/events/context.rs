@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{Extensions, HeaderMap};
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ tokio::task_local! {
 /// assert_eq!(context.get::<Tenant>().map(|tenant| tenant.0), Some(7));
 /// assert!(context.deadline().is_none() && !context.is_cancelled());
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Context {
     headers: Arc<HeaderMap>,
     flow_id: Arc<str>,
@@ -242,6 +242,18 @@ impl Context {
     /// Runs a handler with this as [`Context::current`].
     pub(super) async fn scope<F: Future>(&self, handler: F) -> F::Output {
         CURRENT.scope(self.clone(), handler).await
+    }
+}
+
+/// Without the headers, which may be credentials.
+impl fmt::Debug for Context {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Context")
+            .field("flow_id", &self.flow_id)
+            .field("deadline", &self.deadline)
+            .field("is_cancelled", &self.is_cancelled())
+            .finish_non_exhaustive()
     }
 }
 

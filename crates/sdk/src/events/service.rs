@@ -15,8 +15,8 @@ use http_body_util::Full;
 use tower::Service;
 
 use super::{
-    Context, Event, EventError, Mux, PayloadError, cloud_event, cloud_event::Came, docs, envelope,
-    envelope::Unread, failure::Failure, incoming, incoming::Incoming, run::Fate, status,
+    BusStatus, Context, Event, EventError, Mux, PayloadError, cloud_event, cloud_event::Came, docs,
+    envelope, envelope::Unread, failure::Failure, incoming, incoming::Incoming, run::Fate, status,
 };
 
 /// What these services answer.
@@ -219,7 +219,10 @@ async fn answer(mux: &Mux, context: Context, incoming: Incoming, request: &Parts
     match written(came.as_ref(), &event, &answer, source) {
         Ok((more, body)) => {
             headers.extend(more);
-            let status = status::of(fate, subscription.is_some(), mux.settings().bus_status);
+            let status = match (subscription, mux.settings().bus_status) {
+                (Some(_), BusStatus::On) => status::on_the_bus(fate),
+                _ => StatusCode::OK,
+            };
             respond(status, headers, body)
         }
         Err(error) => {

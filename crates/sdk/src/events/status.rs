@@ -3,7 +3,7 @@
 use busway_message::names::BUSWAY_SUBSCRIPTION;
 use http::{HeaderMap, StatusCode};
 
-use super::{BusStatus, run::Fate};
+use super::run::Fate;
 
 /// The types of errors that the implementations of the protocol know.
 pub(super) const ERROR_TYPES: [&str; 10] = [
@@ -31,11 +31,8 @@ pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_allowed)
 }
 
-/// The status of an answer.
-pub(super) const fn of(fate: Fate, is_from_bus: bool, setting: BusStatus) -> StatusCode {
-    if !is_from_bus || matches!(setting, BusStatus::Off) {
-        return StatusCode::OK;
-    }
+/// The status that tells a dispatcher what to do.
+pub(super) const fn on_the_bus(fate: Fate) -> StatusCode {
     match fate {
         Fate::Done => StatusCode::OK,
         Fate::Failed => StatusCode::INTERNAL_SERVER_ERROR,

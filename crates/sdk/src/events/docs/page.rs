@@ -35,23 +35,22 @@ pub(super) fn html(events: &[Documented]) -> String {
     page.push_str("</ul>\n");
     for (index, event) in events.iter().enumerate() {
         // They are sorted: the last of a name is its highest version.
-        let is_highest = events
-            .get(index + 1)
-            .is_none_or(|next| next.name != event.name);
-        section(&mut page, event, is_highest);
+        let next = events.get(index + 1).filter(|next| next.name == event.name);
+        let heading = match next {
+            Some(_) => "<h2>".to_owned(),
+            None => format!("<h2 id=\"{}\">", escaped(&event.name)),
+        };
+        section(&mut page, event, &heading);
     }
     page.push_str("</body>\n</html>\n");
     page
 }
 
-fn section(page: &mut String, event: &Documented, is_highest: bool) {
-    page.push_str(&format!("<section id=\"{}\">\n", escaped(&anchor(event))));
-    let id = if is_highest {
-        format!(" id=\"{}\"", escaped(&event.name))
-    } else {
-        String::new()
-    };
-    page.push_str(&format!("<h2{id}>{}</h2>\n", escaped(&title(event))));
+fn section(page: &mut String, event: &Documented, heading: &str) {
+    let (anchor, title) = (escaped(&anchor(event)), escaped(&title(event)));
+    page.push_str(&format!(
+        "<section id=\"{anchor}\">\n{heading}{title}</h2>\n"
+    ));
     if let Some(told) = &event.told {
         page.push_str(&format!("<p>{}</p>\n", escaped(&told.doc)));
         side(page, "Input", &told.input);
