@@ -145,6 +145,17 @@ async fn answers(_: Context, _: Event) -> Result<Event, HandlerError> {
     Err(HandlerError::message("not shown").with_answer(answer))
 }
 
+async fn number(_: Context, event: Event) -> Result<Event, HandlerError> {
+    let number: i64 = event.payload.get()?;
+    Ok(new_response(&event, &number)?)
+}
+
+/// Of what is not the request's.
+async fn asks(_: Context, event: Event) -> Result<Event, HandlerError> {
+    let answered: i64 = Payload::raw(r#""what another service said""#).get()?;
+    Ok(new_response(&event, &answered)?)
+}
+
 async fn panics(_: Context, _: Event) -> Result<Event, HandlerError> {
     panic!("as it should")
 }
@@ -221,6 +232,8 @@ async fn played(vector: &Vector) -> (String, String) {
         .add("fails", 1, fails)
         .add("refuses", 1, refuses)
         .add("answers", 1, answers)
+        .add("number", 1, number)
+        .add("asks", 1, asks)
         .add("panics", 1, panics)
         .add("hangs", 1, hangs)
         .add("garbage", 1, garbage)

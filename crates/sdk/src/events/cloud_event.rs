@@ -22,6 +22,9 @@ const TYPE: &str = "type";
 const FLOW_ID: &str = "flowid";
 const CAUSATION_ID: &str = "causationid";
 const EVENT_VERSION: &str = "eventversion";
+/// The longest flow or cause that an attribute has, in bytes. 1 KiB: an attribute is a header, and
+/// a dispatcher that cannot read an answer's headers, of 64 KiB in all, sends the event again.
+const MAX_ID: usize = 1024;
 
 /// How a CloudEvent came, which is how its answer goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -229,7 +232,7 @@ pub(super) enum InvalidOutgoing {
     NotAnEvent(#[from] InvalidEvent),
 }
 
-/// What is empty is left out, and a flow or cause of an envelope that no attribute can name.
+/// What is empty is left out, and a flow or cause of an envelope that no attribute has.
 fn compose(
     version: SpecVersion,
     attributes: &[(&str, &str)],
@@ -237,9 +240,14 @@ fn compose(
 ) -> Result<Message, InvalidEvent> {
     let set = attributes.iter().copied().filter(|(name, value)| {
         let may_be_left_out = matches!(*name, FLOW_ID | CAUSATION_ID);
-        !value.is_empty() && (!may_be_left_out || is_attribute_value(value))
+        !value.is_empty() && (!may_be_left_out || is_id(value))
     });
     Message::event(version, set, JSON, data)
+}
+
+/// Whether a flow or a cause can be an attribute.
+fn is_id(value: &str) -> bool {
+    value.len() <= MAX_ID && is_attribute_value(value)
 }
 
 fn text(message: &Message, name: &str) -> Option<String> {

@@ -48,20 +48,23 @@ impl MuxError {
 /// let error = Payload::raw("\"text\"").get::<u32>().unwrap_err();
 /// assert_eq!(error.to_string(), "the payload cannot be read");
 /// let error: HandlerError = error.into();
-/// assert!(!error.retry && error.message.is_some(), "the caller is told, and it is not retried");
+/// assert!(error.retry && error.message.is_none(), "it is not of the event that a handler was given");
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[error("the payload cannot be {done}")]
 pub struct PayloadError {
     done: &'static str,
+    /// Whether it is of the event that a handler was given.
+    is_requests: bool,
     #[source]
     source: serde_json::Error,
 }
 
 impl PayloadError {
-    pub(super) fn read(source: serde_json::Error) -> Self {
+    pub(super) fn read(source: serde_json::Error, is_requests: bool) -> Self {
         Self {
             done: "read",
+            is_requests,
             source,
         }
     }
@@ -69,6 +72,7 @@ impl PayloadError {
     pub(super) fn write(source: serde_json::Error) -> Self {
         Self {
             done: "written",
+            is_requests: false,
             source,
         }
     }
@@ -132,8 +136,9 @@ impl ProtocolError {
 /// What a handler failed with.
 ///
 /// Any `std::error::Error` becomes one with `?`: kept for trackers, and never shown to the caller,
-/// who is told `Event "<name>" failed`. A [`PayloadError`] of the request is told, and not retried:
-/// the same bytes would fail again.
+/// who is told `Event "<name>" failed`. A [`PayloadError`] of the event that the handler was given is
+/// told, and not retried: the same bytes would fail again. One of anything else, such as the answer
+/// of another service, is an error like any other.
 ///
 /// ```
 /// use busway_sdk::events::{Context, Event, HandlerError, new_response};
@@ -234,8 +239,9 @@ impl<E: Error + Send + Sync + 'static> From<E> for HandlerError {
         let mut failed = Self::new(error);
         let payload = failed.source.as_ref().and_then(|it| it.downcast_ref());
         if let Some(PayloadError {
-            done: "read",
+            is_requests: true,
             source,
+            ..
         }) = payload
         {
             failed.message = Some(format!("the payload cannot be read: {source}"));

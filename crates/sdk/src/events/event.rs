@@ -65,6 +65,20 @@ impl Event {
         }
     }
 
+    /// The same, as a handler is given it: what cannot be read of it is the caller's mistake.
+    pub(super) fn for_handler(&self) -> Self {
+        let mut event = self.clone();
+        for part in [
+            &mut event.payload,
+            &mut event.metadata,
+            &mut event.identity,
+            &mut event.auth,
+        ] {
+            *part = std::mem::take(part).requests();
+        }
+        event
+    }
+
     /// The same, naming what it follows from.
     pub(super) fn caused_by(mut self, id: &str) -> Self {
         #[derive(Serialize)]

@@ -31,6 +31,8 @@ pub struct Payload {
     json: Option<Bytes>,
     /// Whether errors must not repeat what is in it.
     is_secret: bool,
+    /// Whether it is part of the event that a handler was given.
+    is_requests: bool,
 }
 
 impl Payload {
@@ -59,7 +61,7 @@ impl Payload {
     pub fn raw(bytes: impl Into<Bytes>) -> Self {
         Self {
             json: Some(bytes.into()),
-            is_secret: false,
+            ..Self::default()
         }
     }
 
@@ -77,13 +79,14 @@ impl Payload {
     /// When it is not JSON, or not that of a `T`.
     pub fn get<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
         serde_json::from_slice(self.as_bytes()).map_err(|error| {
-            PayloadError::read(if self.is_secret {
+            let error = if self.is_secret {
                 let (line, column) = (error.line(), error.column());
                 let what = format!("not what was expected at line {line} column {column}");
                 serde::de::Error::custom(what)
             } else {
                 error
-            })
+            };
+            PayloadError::read(error, self.is_requests)
         })
     }
 
@@ -113,6 +116,14 @@ impl Payload {
     pub(super) fn secret(self) -> Self {
         Self {
             is_secret: true,
+            ..self
+        }
+    }
+
+    /// The same, as part of the event that a handler is given.
+    pub(super) fn requests(self) -> Self {
+        Self {
+            is_requests: true,
             ..self
         }
     }

@@ -1,6 +1,11 @@
 //! One event and its handler: a panic, a hang, a caller that goes away are its own affair.
 
-use std::{any::Any, panic::AssertUnwindSafe, thread};
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context as Poller, Poll},
+};
 
 use futures::FutureExt as _;
 use http::{HeaderMap, request::Parts};
@@ -83,10 +88,11 @@ pub(super) async fn isolated(
     context: &Context,
     event: &Event,
 ) -> Result<Event, EventError> {
-    let work = async { handler.serve(context.clone(), event.clone()).await };
+    let work = async { handler.serve(context.clone(), event.for_handler()).await };
     let work = context.scope(AssertUnwindSafe(work).catch_unwind());
     let span = context.get::<HandlerSpan>();
     let work = work.instrument(span.map_or_else(tracing::Span::none, |span| span.0.clone()));
+    let work = Work(Some(Box::pin(work)));
     let ended = match context.deadline() {
         Some(deadline) if deadline <= Instant::now() => return Err(EventError::TimedOut),
         Some(deadline) => timeout_at(deadline, work).await,
@@ -98,6 +104,28 @@ pub(super) async fn isolated(
             message: text_of(&*panic),
         }),
         Err(_) => Err(EventError::TimedOut),
+    }
+}
+
+/// A handler at work. What panics in it when it is dropped before its end is its own affair too.
+struct Work<F>(Option<Pin<Box<F>>>);
+
+impl<F: Future> Future for Work<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<F::Output> {
+        match &mut self.0 {
+            Some(work) => work.as_mut().poll(poller),
+            // Only in its own drop.
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<F> Drop for Work<F> {
+    fn drop(&mut self) {
+        let work = self.0.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(work)));
     }
 }
 
@@ -173,11 +201,11 @@ impl Drop for Ending<'_> {
     fn drop(&mut self) {
         if let Some(context) = self.context.take() {
             context.cancel();
-            // A tracker that panics too would end the process.
-            if !thread::panicking() {
-                let error = EventError::Cancelled;
-                self.tracker.end(context, self.event, Some(&error));
-            }
+            let error = EventError::Cancelled;
+            // A tracker that panics would end the connection, or the process.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                self.tracker.end(context, self.event, Some(&error))
+            }));
         }
     }
 }
