@@ -1,15 +1,6 @@
 //! An HTTP server for those who have none.
 
-use std::{
-    convert::Infallible,
-    io,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
@@ -23,7 +14,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time,
 };
@@ -39,9 +30,9 @@ pub const MAX_CONNECTIONS: usize = 1024;
 const MAX_STREAMS: u32 = 64;
 /// How long a connection may take to its first request, or to say that it is still there.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How long a connection may take to its next request, headers included. 40 s: a dispatcher keeps a
-/// connection for 30 s, and it has to be the dispatcher that closes it, or some requests meet a
-/// connection that was just closed.
+/// How long a connection may take to its next request, headers included, or to take the answer to its
+/// last one. 40 s: a dispatcher keeps a connection for 30 s, and it has to be the dispatcher that
+/// closes it, or some requests meet a connection that was just closed.
 const NEXT_REQUEST: Duration = Duration::from_secs(40);
 /// How long requests may take after the end was asked for: longer than a handler may by default.
 const GRACE: Duration = Duration::from_secs(30);
@@ -121,7 +112,8 @@ where
     Ok(())
 }
 
-/// Serves one connection; one that sends no request is closed.
+/// Serves one connection, and closes it when no request of it has been at work for too long: whether
+/// its peer is silent, only answers pings, or does not take its answers.
 async fn connection<S>(
     stream: TcpStream,
     service: S,
@@ -131,21 +123,18 @@ async fn connection<S>(
     S: Service<Request<Incoming>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
-    let has_asked = Arc::new(AtomicBool::new(false));
+    let at_work = watch::Sender::new(0);
     let service = {
-        let has_asked = Arc::clone(&has_asked);
+        let at_work = at_work.clone();
         let service = TowerToHyperService::new(service);
         service_fn(move |request| {
-            has_asked.store(true, Relaxed);
-            hyper::service::Service::call(&service, request)
+            let one = AtWork::new(&at_work);
+            let answer = hyper::service::Service::call(&service, request);
+            async move {
+                let _one = one;
+                answer.await
+            }
         })
-    };
-    // The timeout for requests begins only when it is known which version they are of.
-    let silent = async {
-        time::sleep(SILENCE).await;
-        if has_asked.load(Relaxed) {
-            std::future::pending::<()>().await;
-        }
     };
     let served = watcher.watch(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
@@ -154,6 +143,36 @@ async fn connection<S>(
                 debug!(%error, "connection ended");
             }
         }
-        () = silent => debug!("connection closed: no request"),
+        () = idle(at_work.subscribe()) => debug!("connection closed: no request"),
+    }
+}
+
+/// Waits until no request has been at work for too long.
+async fn idle(mut at_work: watch::Receiver<usize>) {
+    let mut bound = SILENCE;
+    loop {
+        if *at_work.borrow_and_update() > 0 {
+            // The sender outlives the connection.
+            let _ = at_work.changed().await;
+        } else if time::timeout(bound, at_work.changed()).await.is_err() {
+            return;
+        }
+        bound = NEXT_REQUEST;
+    }
+}
+
+/// One request at work.
+struct AtWork(watch::Sender<usize>);
+
+impl AtWork {
+    fn new(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }
