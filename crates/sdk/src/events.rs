@@ -20,6 +20,7 @@ mod payload;
 mod envelope;
 mod error;
 mod failure;
+mod shown;
 
 // What handles it.
 mod handler;

@@ -79,6 +79,27 @@ async fn pass(seconds: u64) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_without_a_next_request_is_closed() {
+    let mut stream = TcpStream::connect(serving(1).await).await.unwrap();
+    stream.write_all(ASK).await.unwrap();
+    let mut begin = [0; 15];
+    at_once(stream.read_exact(&mut begin)).await.unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200 OK");
+    // Not before a dispatcher would close it.
+    pass(31).await;
+    stream.write_all(ASK).await.unwrap();
+    pass(39).await;
+    stream.write_all(ASK).await.unwrap();
+    pass(1).await;
+    let begun = Instant::now();
+    let mut told = String::new();
+    stream.read_to_string(&mut told).await.unwrap();
+    assert_eq!(told.matches("HTTP/1.1 200 OK").count(), 2, "{told}");
+    let after = begun.elapsed().as_secs();
+    assert!((31..=41).contains(&after), "{after} s");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_never_reads_its_answer_is_closed() {
     // More than the buffers between.
     const SIZE: usize = 64 * 1024 * 1024;

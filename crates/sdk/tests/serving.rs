@@ -284,25 +284,3 @@ async fn a_connection_without_a_request_is_closed() {
         assert!(!told.contains("200"), "{told}");
     }
 }
-
-#[tokio::test(start_paused = true)]
-async fn a_connection_without_a_next_request_is_closed() {
-    let served = Served::start().await;
-    let mut stream = TcpStream::connect(served.at).await.unwrap();
-    let head = format!(
-        "POST /events HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
-        ECHO.len()
-    );
-    stream
-        .write_all(format!("{head}{ECHO}").as_bytes())
-        .await
-        .unwrap();
-    let begun = tokio::time::Instant::now();
-    let mut told = Vec::new();
-    stream.read_to_end(&mut told).await.unwrap();
-    let told = String::from_utf8_lossy(&told);
-    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
-    // Not before a dispatcher would close it.
-    let after = begun.elapsed().as_secs();
-    assert!((31..=41).contains(&after), "{after} s");
-}

@@ -3,6 +3,7 @@ use std::{borrow::Cow, error::Error, fmt};
 use super::{
     Event,
     failure::{BATCH_LIMIT, EVENT_TIMEOUT, INVALID_COMMUNICATION_PROTOCOL, UNHANDLED_ERROR},
+    shown::Shown,
 };
 
 /// An error of any kind.
@@ -112,17 +113,18 @@ pub struct ProtocolError {
 }
 
 impl ProtocolError {
-    pub(super) fn new(what: impl Into<String>) -> Self {
+    /// What is wrong may repeat what came, and is cut.
+    pub(super) fn new(what: impl fmt::Display) -> Self {
         Self {
-            what: what.into(),
+            what: Shown(what).to_string(),
             property: None,
         }
     }
 
-    pub(super) fn of(property: impl Into<Cow<'static, str>>, what: impl Into<String>) -> Self {
+    pub(super) fn of(property: impl Into<Cow<'static, str>>, what: impl fmt::Display) -> Self {
         Self {
-            what: what.into(),
             property: Some(property.into()),
+            ..Self::new(what)
         }
     }
 
@@ -244,7 +246,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for HandlerError {
             ..
         }) = payload
         {
-            failed.message = Some(format!("the payload cannot be read: {source}"));
+            failed.message = Some(format!("the payload cannot be read: {}", Shown(source)));
             failed.retry = false;
         }
         failed

@@ -123,12 +123,12 @@ async fn connection<S>(
     S: Service<Request<Incoming>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
-    let at_work = watch::Sender::new(0);
+    let requests = watch::Sender::new(Requests::default());
     let service = {
-        let at_work = at_work.clone();
+        let requests = requests.clone();
         let service = TowerToHyperService::new(service);
         service_fn(move |request| {
-            let one = AtWork::new(&at_work);
+            let one = AtWork::new(&requests);
             let answer = hyper::service::Service::call(&service, request);
             async move {
                 let _one = one;
@@ -143,36 +143,48 @@ async fn connection<S>(
                 debug!(%error, "connection ended");
             }
         }
-        () = idle(at_work.subscribe()) => debug!("connection closed: no request"),
+        () = idle(requests.subscribe()) => debug!("connection closed: no request"),
     }
 }
 
+/// The requests of a connection.
+#[derive(Clone, Copy, Default)]
+struct Requests {
+    has_begun: bool,
+    at_work: usize,
+}
+
 /// Waits until no request has been at work for too long.
-async fn idle(mut at_work: watch::Receiver<usize>) {
-    let mut bound = SILENCE;
+async fn idle(mut requests: watch::Receiver<Requests>) {
     loop {
-        if *at_work.borrow_and_update() > 0 {
-            // The sender outlives the connection.
-            let _ = at_work.changed().await;
-        } else if time::timeout(bound, at_work.changed()).await.is_err() {
+        let bound = match *requests.borrow_and_update() {
+            Requests { at_work: 1.., .. } => Duration::MAX,
+            Requests {
+                has_begun: true, ..
+            } => NEXT_REQUEST,
+            Requests { .. } => SILENCE,
+        };
+        if time::timeout(bound, requests.changed()).await.is_err() {
             return;
         }
-        bound = NEXT_REQUEST;
     }
 }
 
 /// One request at work.
-struct AtWork(watch::Sender<usize>);
+struct AtWork(watch::Sender<Requests>);
 
 impl AtWork {
-    fn new(count: &watch::Sender<usize>) -> Self {
-        count.send_modify(|count| *count += 1);
-        Self(count.clone())
+    fn new(requests: &watch::Sender<Requests>) -> Self {
+        requests.send_modify(|requests| {
+            requests.has_begun = true;
+            requests.at_work += 1;
+        });
+        Self(requests.clone())
     }
 }
 
 impl Drop for AtWork {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        self.0.send_modify(|requests| requests.at_work -= 1);
     }
 }

@@ -5,13 +5,18 @@ use serde::Deserialize;
 use tracing::{Span, error, field, info, info_span, warn};
 
 use super::{Context, Event, EventError, Tracker};
+use crate::events::shown::Shown;
+
+/// Sources of an error that a line has. 8: what comes after says nothing new.
+const MAX_SOURCES: usize = 8;
 
 /// The span that a handler runs in, when a tracker made one.
 #[derive(Clone, Debug)]
 pub(crate) struct HandlerSpan(pub(crate) Span);
 
 /// A span for each handler, and a line for each end: `operation` is `<name>:V<version>`, with
-/// `EventID`, `FlowID` and `Origin`. What handlers log is inside the span.
+/// `EventID`, `FlowID` and `Origin`. What handlers log is inside the span. Of a name, an id or an error
+/// there are 256 characters, without control characters.
 ///
 /// ```
 /// use busway_sdk::events::{Mux, TracingTracker};
@@ -66,13 +71,13 @@ impl Tracker for TracingTracker {
 fn span(event: &Event) -> Span {
     let span = info_span!(
         "event",
-        operation = %format_args!("{}:V{}", event.name, event.version),
-        EventID = event.id,
-        FlowID = event.flow_id,
+        operation = format!("{}:V{}", Shown(&event.name), event.version),
+        EventID = Shown(&event.id).to_string(),
+        FlowID = Shown(&event.flow_id).to_string(),
         Origin = field::Empty,
     );
     if let Some(origin) = origin(event) {
-        span.record("Origin", origin);
+        span.record("Origin", Shown(origin).to_string());
     }
     span
 }
@@ -90,10 +95,11 @@ struct Chain<'a>(&'a EventError);
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.0)?;
+        write!(formatter, "{}", Shown(self.0))?;
         let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(formatter, ": {error}")?;
+        for _ in 0..MAX_SOURCES {
+            let Some(error) = source else { break };
+            write!(formatter, ": {}", Shown(error))?;
             source = error.source();
         }
         Ok(())
