@@ -203,3 +203,16 @@ async fn the_page_of_the_example_shows_its_events_and_a_plain_envelope_is_answer
     assert_eq!(answer["name"], "order:price:response");
     assert_eq!(answer["payload"]["cents"], 3900);
 }
+
+#[tokio::test]
+async fn the_example_ends_in_order_when_it_is_asked_to() {
+    for name in ["TERM", "INT"] {
+        let mut service = Binary::start(built().await, ["127.0.0.1:0"], &[]).unwrap();
+        let at = service.address("handlers", DEADLINE).await.unwrap();
+        // The page is there: it serves, and has its signals.
+        assert_eq!(client::get(at, "/doc").await.unwrap().status, 200);
+        service.signal(name).await.unwrap();
+        let ended = service.ended(DEADLINE).await.unwrap();
+        assert!(ended.success(), "SIG{name}: {ended}");
+    }
+}

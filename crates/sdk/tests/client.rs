@@ -104,6 +104,54 @@ async fn what_attributes_cannot_say_travels_in_an_envelope() {
 }
 
 #[tokio::test]
+async fn a_flow_that_no_attribute_has_travels_in_an_envelope() {
+    let channel = channel(&[202]).await;
+    let event = Event {
+        flow_id: "f".repeat(1025),
+        ..event()
+    };
+    let sent = Client::default().send(&channel.url(), &event).await;
+    sent.unwrap();
+    let got = &channel.got()[0];
+    assert_eq!(got.header("ce-flowid"), "");
+    let body = String::from_utf8(got.body.to_vec()).unwrap();
+    assert!(body.contains(&event.flow_id), "{body}");
+}
+
+#[tokio::test]
+async fn a_202_is_a_202_whatever_becomes_of_its_body() {
+    for body in [
+        "content-length: 10\r\n\r\nbroken",
+        "content-length: 9000000\r\n\r\n",
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 4096];
+            let _ = stream.read(&mut buffer).await;
+            let answer = format!("HTTP/1.1 202 Accepted\r\nbusway-id: m\r\n{body}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        let accepted = Client::default().send(&url, &event()).await.unwrap();
+        assert_eq!(accepted.message_id.as_deref(), Some("m"));
+    }
+}
+
+#[tokio::test]
+async fn a_retry_after_of_more_than_ten_seconds_is_the_callers_to_keep() {
+    let channel = Subscriber::answering(|_, _| Answer::status(503).header("retry-after", "11"))
+        .await
+        .unwrap();
+    let failed = retrying().send(&channel.url(), &event()).await;
+    assert!(
+        matches!(failed, Err(SendError::Refused { retry_after: Some(after), .. }) if after.as_secs() == 11),
+        "{failed:?}"
+    );
+    assert_eq!(channel.got().len(), 1);
+}
+
+#[tokio::test]
 async fn without_retries_a_refusal_is_told_at_once() {
     let channel = Subscriber::answering(|_, _| Answer::status(503).header("retry-after", "7"))
         .await
@@ -281,10 +329,41 @@ async fn what_cannot_be_sent_is_told_and_not_sent() {
         name: String::new(),
         ..event()
     };
-    for event in [&not_json, &nameless] {
+    // What a receiver refuses by the schema.
+    let versionless = Event {
+        version: 0,
+        ..event()
+    };
+    let null_beside_auth = Event {
+        payload: Payload::default(),
+        auth: Payload::raw("{}"),
+        ..event()
+    };
+    let auth_of_text = Event {
+        auth: Payload::raw("\"t\""),
+        ..event()
+    };
+    let deep = Event {
+        payload: Payload::raw(["["; 128].concat() + &["]"; 128].concat()),
+        ..event()
+    };
+    for event in [
+        &not_json,
+        &nameless,
+        &versionless,
+        &null_beside_auth,
+        &auth_of_text,
+        &deep,
+    ] {
         let failed = Client::default().send(&channel.url(), event).await;
         assert!(matches!(failed, Err(SendError::Event(_))), "{failed:?}");
     }
+    let of_nowhere = Client::new(ClientSettings {
+        source: "a b".to_owned(),
+        ..ClientSettings::default()
+    });
+    let failed = of_nowhere.send(&channel.url(), &event()).await;
+    assert!(matches!(failed, Err(SendError::Event(_))), "{failed:?}");
     let failed = Client::default().call(&channel.url(), &not_json).await;
     assert!(
         matches!(failed, Outcome::FailedDependency(NoAnswer::Event(_))),

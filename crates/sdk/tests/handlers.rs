@@ -68,6 +68,31 @@ fn two_handlers_for_one_event_are_an_error_at_the_start() {
 }
 
 #[test]
+fn a_source_that_can_be_none_is_an_error_at_the_start() {
+    for (source, is_one) in [
+        ("/prices", true),
+        ("urn:prices", true),
+        ("", false),
+        ("a b", false),
+        ("/a\n", false),
+        (&"x".repeat(1024), true),
+        (&"x".repeat(1025), false),
+    ] {
+        let settings = Settings {
+            source: Some(source.to_owned()),
+            ..Settings::default()
+        };
+        match Mux::builder().settings(settings).build() {
+            Ok(_) => assert!(is_one, "{source}"),
+            Err(error) => {
+                assert!(!is_one, "{source}");
+                assert_eq!(error.reason(), "InvalidSource");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_error_with_metadata_round_trips() {
     let error = new_error_with_metadata("f", "sold out", &json!({"order": 7})).unwrap();
     assert_eq!(error.flow_id, "f");

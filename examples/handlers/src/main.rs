@@ -6,7 +6,13 @@ use std::{env, net::SocketAddr};
 
 use anyhow::Context as _;
 use busway_sdk::events::{self, Mux, TracingTracker, typed};
-use tokio::{net::TcpListener, signal};
+use tokio::{
+    net::TcpListener,
+    signal::{
+        ctrl_c,
+        unix::{SignalKind, signal},
+    },
+};
 
 use orders::{CancelOrder, Order, Placed, Price};
 
@@ -53,13 +59,15 @@ async fn main() -> anyhow::Result<()> {
         .parse()
         .context("the first argument is no address")?;
     let listener = TcpListener::bind(address).await?;
+    // What a terminal sends, and what Kubernetes does.
+    let mut terminate = signal(SignalKind::terminate())?;
     println!("listening handlers={}", listener.local_addr()?);
-    events::serve(listener, mux.service(), async {
-        // Without a signal it goes on for ever.
-        if signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+    let shutdown = async {
+        tokio::select! {
+            _ = ctrl_c() => {}
+            _ = terminate.recv() => {}
         }
-    })
-    .await?;
+    };
+    events::serve(listener, mux.service(), shutdown).await?;
     Ok(())
 }

@@ -22,7 +22,7 @@ const TYPE: &str = "type";
 const FLOW_ID: &str = "flowid";
 const CAUSATION_ID: &str = "causationid";
 const EVENT_VERSION: &str = "eventversion";
-/// The longest flow or cause that an attribute has, in bytes. 1 KiB: an attribute is a header, and
+/// The longest flow, cause or source of an answer that is an attribute, in bytes. 1 KiB: an attribute is a header, and
 /// a dispatcher that cannot read an answer's headers, of 64 KiB in all, sends the event again.
 const MAX_ID: usize = 1024;
 
@@ -45,17 +45,13 @@ pub(super) fn read(
     validation: Validation,
 ) -> (Came, Result<Event, Box<Unread>>) {
     let text = |name| text(message, name);
+    let readable = readable(message);
     let mut came = Came {
         mode,
         version,
         type_: text(TYPE).unwrap_or_default(),
         subject: text("subject"),
         is_enveloped: false,
-    };
-    let readable = Event {
-        id: text("id").unwrap_or_default(),
-        flow_id: text(FLOW_ID).unwrap_or_default(),
-        ..Event::default()
     };
     let data = match convert::to_binary(message) {
         Ok(binary) => binary.body().clone(),
@@ -66,7 +62,15 @@ pub(super) fn read(
     };
     if is_envelope(&data, &came.type_) {
         came.is_enveloped = true;
-        return (came, envelope::read(&data, validation));
+        let mut event = envelope::read(&data, validation);
+        let flow_id = match &mut event {
+            Ok(event) => &mut event.flow_id,
+            Err(unread) => &mut unread.readable.flow_id,
+        };
+        if flow_id.is_empty() {
+            *flow_id = readable.flow_id;
+        }
+        return (came, event);
     }
     let source = text("source").unwrap_or_default();
     let stated = text(EVENT_VERSION);
@@ -80,6 +84,15 @@ pub(super) fn read(
     );
     let event = event.map_err(|error| Box::new(Unread { error, readable }));
     (came, event)
+}
+
+/// What can be read of a CloudEvent, a valid one or not.
+pub(super) fn readable(message: &Message) -> Event {
+    Event {
+        id: text(message, "id").unwrap_or_default(),
+        flow_id: text(message, FLOW_ID).unwrap_or_default(),
+        ..Event::default()
+    }
 }
 
 /// The event that a CloudEvent is, when its data is no envelope.
@@ -134,7 +147,8 @@ fn payload(data: &Bytes) -> Result<Payload, ProtocolError> {
     Ok(payload)
 }
 
-/// Whether data has the event's type as its `name`, and a `version` and a `payload`.
+/// Whether data has the event's type as its `name`, and a `version` and a `payload`. One that is null
+/// is stated too, and then against the schema: else who asks would be part of a payload.
 fn is_envelope(data: &Bytes, type_: &str) -> bool {
     let Ok(members) = Members::read(data) else {
         return false;
@@ -195,20 +209,26 @@ pub(super) fn answer(
 /// more than attributes can.
 ///
 /// # Errors
-/// When its payload is not JSON, or it has no name or id.
+/// When its payload is not JSON, or no receiver would take it by the schema.
 #[cfg(feature = "client")]
 pub(super) fn outgoing(event: &Event, source: &str) -> Result<Message, InvalidOutgoing> {
     let json = event.payload.json("null").map_err(PayloadError::write)?;
     let says_more = [&event.metadata, &event.identity, &event.auth]
         .iter()
         .any(|part| !part.is_unset());
-    let payload = event.payload.to_bytes();
-    let data = if says_more || is_envelope(&payload, &event.name) {
-        envelope::write(event)
-            .map_err(PayloadError::write)?
-            .freeze()
+    if event.version < 1 {
+        return Err(ProtocolError::of(EVENT_VERSION, "the version must be at least 1").into());
+    }
+    let bytes = event.payload.to_bytes();
+    let data = if says_more || !is_id(&event.flow_id) || is_envelope(&bytes, &event.name) {
+        let written = envelope::write(event).map_err(PayloadError::write)?;
+        let data = written.freeze();
+        envelope::read(&data, Validation::Schema).map_err(|unread| unread.error)?;
+        data
     } else {
-        payload.slice_ref(json.as_bytes())
+        let data = bytes.slice_ref(json.as_bytes());
+        payload(&data)?;
+        data
     };
     let (time, version) = (now(), event.version.to_string());
     let attributes = [
@@ -230,6 +250,8 @@ pub(super) enum InvalidOutgoing {
     NotJson(#[from] PayloadError),
     #[error(transparent)]
     NotAnEvent(#[from] InvalidEvent),
+    #[error(transparent)]
+    Refused(#[from] ProtocolError),
 }
 
 /// What is empty is left out, and a flow or cause of an envelope that no attribute has.
@@ -243,6 +265,12 @@ fn compose(
         !value.is_empty() && (!may_be_left_out || is_id(value))
     });
     Message::event(version, set, JSON, data)
+}
+
+/// Whether answers can have this source.
+pub(super) fn is_source(value: &str) -> bool {
+    let attributes = [("id", "i"), ("source", value), (TYPE, "t")];
+    value.len() <= MAX_ID && compose(SpecVersion::V1, &attributes, Bytes::new()).is_ok()
 }
 
 /// Whether a flow or a cause can be an attribute.

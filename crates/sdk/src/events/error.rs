@@ -29,6 +29,12 @@ pub enum MuxError {
         /// Its version.
         version: i64,
     },
+    /// The setting `source` is no URI-reference, or too long for a header.
+    #[error("`{}` cannot be the source of answers", Shown(text))]
+    InvalidSource {
+        /// What it is.
+        text: String,
+    },
 }
 
 impl MuxError {
@@ -37,6 +43,7 @@ impl MuxError {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Duplicate { .. } => "DuplicateHandler",
+            Self::InvalidSource { .. } => "InvalidSource",
         }
     }
 }

@@ -94,7 +94,7 @@ pub(super) fn read(
         }
         Err(error) => Ok(plain(Err(Box::new(Unread {
             error,
-            readable: Event::default(),
+            readable: cloud_event::readable(&message),
         })))),
     }
 }

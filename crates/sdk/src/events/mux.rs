@@ -4,8 +4,8 @@ use http::{HeaderMap, Request};
 
 use super::{
     Batch, Context, DocsService, Event, EventError, EventsService, Handler, MuxError, MuxService,
-    NoTracker, PayloadError, Settings, Tracker, batch::Target, envelope, failure::Failure,
-    handler::AnyHandler,
+    NoTracker, PayloadError, Settings, Tracker, batch::Target, cloud_event, envelope,
+    failure::Failure, handler::AnyHandler,
 };
 
 /// Finds the handler of an event, by its exact name and version. Cheap to clone.
@@ -268,8 +268,13 @@ impl MuxBuilder {
     /// ```
     ///
     /// # Errors
-    /// When two handlers were added for one event.
+    /// When two handlers were added for one event, or the setting `source` cannot be one.
     pub fn build(self) -> Result<Mux, MuxError> {
+        if let Some(text) = &self.settings.source
+            && !cloud_event::is_source(text)
+        {
+            return Err(MuxError::InvalidSource { text: text.clone() });
+        }
         let mut entries: BTreeMap<String, BTreeMap<i64, Entry>> = BTreeMap::new();
         for (name, version, entry) in self.entries {
             let versions = entries.entry(name.clone()).or_default();

@@ -28,7 +28,8 @@ pub struct Settings {
     pub handler_timeout: Duration,
     /// The largest body, in bytes. 1 MiB: what a channel takes by default.
     pub max_body: usize,
-    /// The `source` of answers that are CloudEvents; by default `/busway/events/<subscription>`.
+    /// The `source` of answers that are CloudEvents, a URI-reference of at most 1 KiB; by default
+    /// `/busway/events/<subscription>`.
     pub source: Option<String>,
 }
 

@@ -46,7 +46,10 @@ impl Client {
                 .transport
                 .post(&to, headers.clone(), body.clone(), deadline);
             let failed = match posted.await {
-                Ok(answer) => return Outcome::of(answer.status, &answer.body),
+                Ok(answer) => match self.transport.whole(answer.body, deadline).await {
+                    Ok(body) => return Outcome::of(answer.status, &body),
+                    Err(failed) => failed,
+                },
                 Err(failed) => failed,
             };
             let pause = match failed {

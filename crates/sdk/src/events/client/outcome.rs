@@ -1,10 +1,11 @@
-use std::{collections::BTreeMap, error::Error};
+use std::{collections::BTreeMap, error::Error, fmt};
 
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::transport::shown;
 use crate::events::{Event, Validation, envelope, status::camel_case};
 
 /// How a call ended, told by the name of its answer.
@@ -27,7 +28,8 @@ use crate::events::{Event, Validation, envelope, status::camel_case};
 /// }
 /// # }
 /// ```
-#[derive(Debug)]
+///
+/// `Debug` shows of a redirect neither parameters nor user info, which may be secrets.
 pub enum Outcome {
     /// `….:response`.
     Success(Event),
@@ -51,6 +53,29 @@ pub enum Outcome {
     FailedDependency(NoAnswer),
     /// There was none in time. Whether the call did something is not known.
     Timeout,
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Success(event) => formatter.debug_tuple("Success").field(event).finish(),
+            Self::Redirect { url, event, .. } => formatter
+                .debug_struct("Redirect")
+                .field("url", &shown(url))
+                .field("event", event)
+                .finish_non_exhaustive(),
+            Self::Error { kind, event } => formatter
+                .debug_struct("Error")
+                .field("kind", kind)
+                .field("event", event)
+                .finish(),
+            Self::FailedDependency(why) => formatter
+                .debug_tuple("FailedDependency")
+                .field(why)
+                .finish(),
+            Self::Timeout => formatter.write_str("Timeout"),
+        }
+    }
 }
 
 /// Why there was no answer that could be understood.

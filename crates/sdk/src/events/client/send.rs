@@ -55,7 +55,8 @@ pub enum SendError {
     /// The channel's address is none.
     #[error("{0}")]
     Url(String),
-    /// The event is none: it has no name or id, or its payload is not JSON.
+    /// No subscriber could read the event: it has no name or id, a version below 1, a payload that is
+    /// not JSON (or none, beside metadata, identity or auth), or the client's source is none.
     #[error("the event cannot be sent")]
     Event(#[source] Box<dyn Error + Send + Sync>),
     /// The channel answered something else than 202.
@@ -178,7 +179,6 @@ impl From<Failed> for SendError {
             Failed::Url(what) => Self::Url(what),
             Failed::Connect(error) => Self::Connect(error),
             Failed::Broken(error) => Self::Broken(error),
-            // It was no 202, whatever it says.
             Failed::TooLarge => Self::Broken("the answer is too large".into()),
             Failed::TimedOut => Self::Timeout,
         }

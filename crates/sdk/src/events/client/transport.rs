@@ -3,6 +3,7 @@ use std::{error::Error, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
@@ -22,11 +23,11 @@ pub(super) struct Transport {
     max_answer: usize,
 }
 
-/// A whole answer.
+/// The head of an answer, and the body that is still to come.
 pub(super) struct Answered {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+    pub(super) body: Incoming,
 }
 
 /// Why there is no answer.
@@ -57,7 +58,7 @@ impl Transport {
         Self { client, max_answer }
     }
 
-    /// POSTs until the deadline.
+    /// POSTs until the deadline; the answer's head is the outcome.
     pub(super) async fn post(
         &self,
         to: &Uri,
@@ -69,28 +70,25 @@ impl Transport {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = to.clone();
         *request.headers_mut() = headers;
-        match timeout_at(deadline, self.exchange(request)).await {
-            Ok(result) => result,
-            Err(_) => Err(Failed::TimedOut),
-        }
-    }
-
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answered, Failed> {
-        let answer = self.client.request(request).await;
+        let answer = timeout_at(deadline, self.client.request(request)).await;
+        let answer = answer.map_err(|_| Failed::TimedOut)?;
         let (head, body) = answer.map_err(failed)?.into_parts();
-        let body = Limited::new(body, self.max_answer).collect().await;
-        let body = body.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                Failed::TooLarge
-            } else {
-                Failed::Broken(error)
-            }
-        })?;
         Ok(Answered {
             status: head.status,
             headers: head.headers,
-            body: body.to_bytes(),
+            body,
         })
+    }
+
+    /// Reads a body until the deadline.
+    pub(super) async fn whole(&self, body: Incoming, deadline: Instant) -> Result<Bytes, Failed> {
+        let body = Limited::new(body, self.max_answer).collect();
+        match timeout_at(deadline, body).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failed::TooLarge),
+            Ok(Err(error)) => Err(Failed::Broken(error)),
+            Err(_) => Err(Failed::TimedOut),
+        }
     }
 }
 
@@ -103,7 +101,7 @@ pub(super) fn url(text: &str) -> Result<Uri, Failed> {
 }
 
 /// User info and query may hold secrets.
-fn shown(url: &str) -> &str {
+pub(super) fn shown(url: &str) -> &str {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     url.rsplit_once('@').map_or(url, |(_, after)| after)
 }

@@ -1,6 +1,6 @@
 use std::{borrow::Cow, fmt};
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::events::ProtocolError;
@@ -117,12 +117,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Members::default();
                 while let Some(Key(name)) = map.next_key()? {
+                    // Of an ignored member too: only so is it known to be UTF-8.
+                    let value = map.next_value()?;
                     let member = Member::named(&name);
-                    match member.and_then(|it| members.values.get_mut(it as usize)) {
-                        Some(value) => *value = Some(map.next_value()?),
-                        None => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
+                    if let Some(it) = member.and_then(|it| members.values.get_mut(it as usize)) {
+                        *it = Some(value);
                     }
                 }
                 Ok(members)

@@ -40,6 +40,22 @@ fn what_is_not_json_is_not_written() {
 }
 
 #[test]
+fn what_is_not_utf_8_is_refused_in_every_member() {
+    for member in ["name", "id", "payload", "metadata", "ignored"] {
+        let mut body = format!("{{\"{member}\":\"?\"}}").into_bytes();
+        let at = body.iter().position(|byte| *byte == b'?').unwrap();
+        assert!(
+            read(&body.clone().into(), Validation::Off).is_ok(),
+            "{member}"
+        );
+        body[at] = 0xff;
+        assert!(read(&body.into(), Validation::Off).is_err(), "{member}");
+    }
+    let name = Bytes::from_static(b"{\"\xff\":1}");
+    assert!(read(&name, Validation::Off).is_err());
+}
+
+#[test]
 fn neither_payload_nor_who_asks_is_shown_for_debugging() {
     let secret = Payload::of("secret").unwrap();
     let event = Event {

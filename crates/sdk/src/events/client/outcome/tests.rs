@@ -54,6 +54,16 @@ fn a_redirect_says_where_to() {
 }
 
 #[test]
+fn what_may_be_secret_of_a_redirect_is_not_shown_for_debugging() {
+    let told = outcome(
+        r#"{"name":"a:redirect","version":1,"payload":{"url":"https://secret:secret@x/y?key=secret#secret","queryParameters":{"token":"secret"}}}"#,
+    );
+    let shown = format!("{told:?}");
+    assert!(shown.starts_with("Redirect { url: \"x/y\""), "{shown}");
+    assert!(!shown.contains("secret"), "{shown}");
+}
+
+#[test]
 fn every_other_answer_is_an_error_by_what_follows_the_last_colon() {
     for (name, wanted) in [
         ("error", ErrorType::Generic),
