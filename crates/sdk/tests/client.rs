@@ -259,6 +259,32 @@ async fn a_channel_that_comes_up_gets_the_event_and_a_closed_port_is_told() {
     server.abort();
 }
 
+#[tokio::test]
+async fn a_call_is_repeated_when_no_connection_was_made() {
+    async fn pong(_: Context, event: Event) -> Result<Event, HandlerError> {
+        Ok(new_response(&event, "pong")?)
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let url = format!("http://{address}/events");
+    let begun = Instant::now();
+    let calling = tokio::spawn(async move { retrying().call(&url, &event()).await });
+    // On loopback a connection is refused within the call that asks for it.
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    let mux = Mux::builder().add("order placed", 2, pong).build().unwrap();
+    let listener = TcpListener::bind(address).await.unwrap();
+    tokio::spawn(serve(listener, mux.service(), std::future::pending()));
+    let outcome = calling.await.unwrap();
+    assert!(matches!(outcome, Outcome::Success(_)), "{outcome:?}");
+    assert!(
+        begun.elapsed() >= Duration::from_millis(100),
+        "it was refused at first"
+    );
+}
+
 /// Answers 202 to each connection.
 fn accepting(listener: TcpListener, count: Arc<AtomicUsize>) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
