@@ -164,6 +164,11 @@ const LAYERS: &[Layer] = &[
         never: &[],
     },
     Layer {
+        at: "examples/handlers/",
+        may: &["sdk"],
+        never: &[KUBE],
+    },
+    Layer {
         at: "examples/third-party-bus/",
         may: &["buskit"],
         never: &[KUBE],

@@ -3,6 +3,7 @@ mod cesql;
 mod durations;
 mod events;
 mod filters;
+mod handlers;
 mod manifests;
 mod retry_after;
 
@@ -36,6 +37,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "filters",
         run: filters::run,
+    },
+    Target {
+        name: "handlers",
+        run: handlers::run,
     },
     Target {
         name: "manifests",

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 /// How deep the data of a structured event may nest: what serde_json reads. Subscribers written
 /// with it, or with anything of a smaller stack, would fail on more.
-pub(crate) const MAX_NESTING: usize = 128;
+pub const MAX_NESTING: usize = 127;
 
 /// One member of an object. Its value is text of the object, as it stands there.
 #[derive(Debug)]
@@ -67,8 +67,9 @@ pub(crate) fn string(value: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// How deep valid JSON nests; 0 for a string or a number.
-pub(crate) fn nesting(value: &str) -> usize {
+/// How deep valid JSON nests; 0 for a string or a number. Takes no stack, however deep it is.
+#[must_use]
+pub fn nesting(value: &str) -> usize {
     let (mut depth, mut deepest) = (0usize, 0usize);
     let (mut in_string, mut escaped) = (false, false);
     for byte in value.bytes() {
@@ -160,6 +161,15 @@ mod tests {
             Scalar::Nested,
         ];
         assert_eq!(scalars, expected);
+    }
+
+    #[test]
+    fn what_nests_no_deeper_than_allowed_is_read_by_serde_json() {
+        let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
+        for (depth, is_read) in [(MAX_NESTING, true), (MAX_NESTING + 1, false)] {
+            let read = serde_json::from_str::<serde_json::Value>(&nested(depth));
+            assert_eq!(read.is_ok(), is_read, "{depth}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod names;
 mod keep;
 
 mod attributes;
+mod compose;
 mod event;
 mod json;
 mod value;
@@ -23,5 +24,7 @@ pub mod trace;
 pub use attributes::{AttributeName, Attributes, InvalidAttributeName, attribute};
 pub use event::{InvalidEvent, Kind, Mode, SpecVersion};
 pub use id::{InvalidMessageId, MessageId};
+pub use json::{MAX_NESTING, nesting};
 pub use keep::KeepHeaders;
 pub use message::Message;
+pub use value::is_string as is_attribute_value;

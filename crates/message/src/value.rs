@@ -10,9 +10,10 @@ pub(crate) fn is_attribute_name(name: &str) -> bool {
             .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'))
 }
 
-/// Whether it has none of the characters that a String must not have: control characters and what
-/// Unicode promises never to use.
-pub(crate) fn is_string(value: &str) -> bool {
+/// Whether an attribute can have this value: it has none of the characters that a String must not
+/// have (CloudEvents 1.0 §3.1), control characters and what Unicode promises never to use.
+#[must_use]
+pub fn is_string(value: &str) -> bool {
     value.chars().all(|char| {
         let code = u32::from(char);
         !char.is_control() && code & 0xfffe != 0xfffe && !(0xfdd0..=0xfdef).contains(&code)
