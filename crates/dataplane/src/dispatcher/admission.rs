@@ -120,7 +120,11 @@ impl Subscription {
     pub(super) fn found_gone(&self, route: &SubscriptionRoute) {
         self.health.gone();
         if route.policy.on_gone == OnGone::Pause {
-            self.gone.set(Some(route.generation));
+            // An attempt of before an edit may end after one of now.
+            self.gone.set(self.gone.get().max(Some(route.generation)));
+            if !self.is_gone() {
+                return;
+            }
             // On the way out there is nothing to wait for any more.
             if self.mode.get() == Mode::Emptying {
                 self.mode.set(Mode::Draining);

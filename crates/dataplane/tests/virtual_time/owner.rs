@@ -5,6 +5,7 @@ use std::time::Duration;
 use busway_core::{
     address::Destination,
     pacing::BackoffPolicy,
+    policy::OnGone,
     routes::{Flow, SubscriptionRoute},
 };
 
@@ -179,6 +180,35 @@ async fn a_lower_bound_holds_at_once_and_the_next_stream_has_it() {
         let calls = run.bus.calls(&run.name);
         let credits = calls.iter().filter(|call| matches!(call, Call::Consume(3)));
         assert_eq!(credits.count(), 1, "{calls:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_of_before_an_edit_does_not_undo_that_the_subscriber_is_gone() {
+    let pipes = || {
+        Pipes::answering(|number| match number {
+            0 => Answer::LateStatus(2000, 410),
+            1 => Answer::Status(410, None),
+            _ => Answer::Status(202, None),
+        })
+    };
+    let pauses = |route: &mut SubscriptionRoute| {
+        edit(route);
+        route.policy.on_gone = OnGone::Pause;
+    };
+    run_as(pauses, pipes, |mut run| async move {
+        run.put("before");
+        pass(1).await;
+        run.edit(|route| route.policy.retry = 4);
+        run.put("after");
+        pass(5).await;
+        run.put("waits");
+        pass(60).await;
+        assert_eq!(run.pipes.attempts().len(), 2, "{:?}", run.pipes.seen());
+        run.edit(|route| route.policy.retry = 3);
+        pass(5).await;
+        assert_eq!(run.pipes.attempts().len(), 3);
     })
     .await;
 }
