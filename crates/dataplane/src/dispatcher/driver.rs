@@ -140,9 +140,10 @@ impl Driver {
             if self.settled(cx).is_ready() {
                 return Poll::Ready(());
             }
-            let more = !subscription.chores.borrow().is_empty() || subscription.lanes_ended.get();
             // It may hold fewer now than a bound that kept it from taking.
-            if !more && !(done && subscription.other_credit.get()) {
+            let may_take = done && subscription.other_credit.get();
+            let begun = !subscription.chores.borrow().is_empty();
+            if !(begun || may_take || subscription.lanes_ended.get()) {
                 return Poll::Pending;
             }
         }
