@@ -1,11 +1,8 @@
 //! A bound on bytes that many parts of one process share.
 
-use std::{
-    fmt,
-    sync::{
-        Arc, PoisonError, RwLock, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc, PoisonError, RwLock, Weak,
+    atomic::{AtomicUsize, Ordering},
 };
 
 /// How many bytes of messages one process may hold (`limits.memory`): bodies being received and
@@ -15,6 +12,7 @@ pub struct MemoryBudget {
     inner: Arc<Inner>,
 }
 
+#[derive(Debug)]
 struct Inner {
     used: AtomicUsize,
     limit: AtomicUsize,
@@ -29,15 +27,6 @@ pub trait Relief: Send + Sync {
     /// Gives up something so that `bytes` may fit; whether it did. It is asked again while they do
     /// not, so that it may do a part at a time.
     fn relieve(&self, bytes: usize) -> bool;
-}
-
-impl fmt::Debug for Inner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inner")
-            .field("used", &self.used)
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Bytes taken from a budget; dropping it gives them back.
