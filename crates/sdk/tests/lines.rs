@@ -2,28 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-};
+#[path = "support/log.rs"]
+mod log;
 
 use busway_sdk::events::{Context, Event, HandlerError, Mux, Payload, TracingTracker};
 use serde_json::json;
 
-/// A log to read.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
+use self::log::Log;
 
 async fn fails(_: Context, event: Event) -> Result<Event, HandlerError> {
     let text: String = event.payload.get()?;
@@ -57,7 +42,7 @@ async fn no_text_of_others_makes_a_line_long_or_looks_like_another_line() {
         };
         mux.call(Context::new(), event).await;
     }
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 3, "{text}");
     for line in lines {

@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-};
+#[path = "support/log.rs"]
+mod log;
 
 use busway_sdk::events::{
     Context, Event, HandlerError, Mux, Payload, TracingTracker, new_response,
@@ -14,38 +12,14 @@ use http::Request;
 use http_body_util::Full;
 use serde_json::json;
 use tower::Service as _;
-use tracing_subscriber::fmt::MakeWriter;
 
-/// A log to read.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+use self::log::Log;
 
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    /// The lines with this text.
-    fn lines(&self, with: &str) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let lines = text.lines().filter(|line| line.contains(with));
-        lines.map(str::to_owned).collect()
-    }
+/// The lines of a log with this text.
+fn lines(log: &Log, with: &str) -> Vec<String> {
+    let text = log.text();
+    let lines = text.lines().filter(|line| line.contains(with));
+    lines.map(str::to_owned).collect()
 }
 
 async fn price(context: Context, event: Event) -> Result<Event, HandlerError> {
@@ -60,10 +34,11 @@ async fn fails(_: Context, _: Event) -> Result<Event, std::io::Error> {
 #[tokio::test]
 async fn a_line_names_the_event_and_its_flow_and_never_who_asks() {
     let log = Log::default();
+    let writer = log.clone();
     tracing_subscriber::fmt()
         .json()
         .with_max_level(tracing::Level::TRACE)
-        .with_writer(log.clone())
+        .with_writer(move || writer.clone())
         .init();
     let mux = Mux::builder()
         .tracker(TracingTracker)
@@ -102,7 +77,7 @@ async fn a_line_names_the_event_and_its_flow_and_never_who_asks() {
         ("the disk is full", "fails:V1", "id of fails"),
         ("event not found", "unknown:V1", "id of unknown"),
     ] {
-        let lines = log.lines(message);
+        let lines = lines(&log, message);
         let span = |line: &String| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             line["span"].clone()
@@ -115,7 +90,11 @@ async fn a_line_names_the_event_and_its_flow_and_never_who_asks() {
             "{message}: {lines:#?}"
         );
     }
-    assert_eq!(log.lines("\"EventID\":\"item\"").len(), 1);
-    assert_eq!(log.lines("no event").len(), 1);
-    assert!(log.lines("secret").is_empty(), "{:#?}", log.lines("secret"));
+    assert_eq!(lines(&log, "\"EventID\":\"item\"").len(), 1);
+    assert_eq!(lines(&log, "no event").len(), 1);
+    assert!(
+        lines(&log, "secret").is_empty(),
+        "{:#?}",
+        lines(&log, "secret")
+    );
 }

@@ -195,8 +195,8 @@ async fn answer(mux: &Mux, context: Context, incoming: Incoming, request: &Parts
     let mut headers = HeaderMap::new();
     let (event, answer, fate, context) = match event {
         Ok(event) => {
-            let is_unknown = mux.find(&event.name, event.version).is_none();
-            if is_unknown && subscription.is_some() && status::is_answer(&event.name) {
+            let is_answer = subscription.is_some() && status::is_answer(&event.name);
+            if is_answer && mux.find(&event.name, event.version).is_none() {
                 return empty(StatusCode::NO_CONTENT);
             }
             let served = mux.dispatch(context, &event, request, &mut headers).await;
