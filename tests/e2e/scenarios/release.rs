@@ -23,6 +23,7 @@ async fn told(bed: &Bed, name: &str) -> Result<String> {
 
 pub(crate) async fn other_values_and_a_rollback_touch_no_message(bed: &Bed) -> Result<()> {
     let shop = Shop::open(bed, "values", "").await?;
+    shop.works("warm").await?;
     let before = told(bed, "BUSWAY_DELETION_BOUND").await?;
     let children = children(&shop).await?;
     let url = shop.url();
