@@ -119,6 +119,26 @@ fn faster(rate: Rate, at: &[Duration], spread: Duration) -> Option<(Duration, Du
     None
 }
 
+/// When each attempt began that came to an end, by message and attempt.
+fn begins(history: &History<'_>, sub: usize) -> HashMap<(u32, u32), Duration> {
+    let mut begins = HashMap::new();
+    for line in history.lines {
+        if let Note::Attempted {
+            stage: Stage::Subscriber,
+            sub: s,
+            number,
+            attempt,
+            took,
+            ..
+        } = line.note
+            && s == sub
+        {
+            begins.entry((number, attempt)).or_insert(line.at - took);
+        }
+    }
+    begins
+}
+
 /// What a subscriber sees whose own host and network have no trouble.
 fn seen(history: &History<'_>, sub: usize, found: &mut Violations) {
     let plan = &history.plan.subs[sub];
@@ -130,7 +150,9 @@ fn seen(history: &History<'_>, sub: usize, found: &mut Violations) {
     let mut busy: HashMap<u64, Duration> = HashMap::new();
     let mut came = Vec::new();
     let mut known = HashSet::new();
+    let begun = begins(history, sub);
     let mut rate = plan.shape.policy.rate;
+    let mut changed = Duration::ZERO;
     for line in history.lines {
         let at = line.at;
         match &line.note {
@@ -144,7 +166,7 @@ fn seen(history: &History<'_>, sub: usize, found: &mut Violations) {
                     .as_ref()
                     .and_then(|(_, shape)| shape.policy.rate);
                 if now != rate {
-                    rate = now;
+                    (rate, changed) = (now, at);
                     came.clear();
                 }
             }
@@ -173,8 +195,10 @@ fn seen(history: &History<'_>, sub: usize, found: &mut Violations) {
                 if fixed && bound.is_some_and(|bound| at_once > bound as usize) {
                     found.push(format!("{at:?}: s{sub} sees {at_once} attempts at once with {number}, at most {bound:?}"));
                 }
-                // One that is repeated, because the connection had been closed, is no other attempt.
-                if known.insert((*number, *attempt)) {
+                // One that is repeated, because the connection had been closed, is no other attempt. One that was on its
+                // way when the rate was set is not counted by it.
+                let id = (*number, *attempt);
+                if known.insert(id) && begun.get(&id).is_none_or(|begun| *begun >= changed) {
                     came.push(at);
                 }
                 if let Some(rate) = rate

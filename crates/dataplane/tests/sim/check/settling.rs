@@ -16,9 +16,8 @@ struct Message {
     stored: bool,
     /// Attempts that the dispatcher ended: which, how.
     attempted: Vec<(u32, Outcome)>,
-    /// The count with which it was given out last, and whether an attempt has ended since.
+    /// The count with which it was given out last.
     gave: u32,
-    since: bool,
     condemned: Vec<Cause>,
 }
 
@@ -45,7 +44,7 @@ pub(super) fn check(history: &History<'_>, left: &[(usize, u32)], found: &mut Vi
                 ..
             } => {
                 let message = messages.entry((*sub, *number)).or_default();
-                (message.gave, message.since) = (*attempts, false);
+                message.gave = *attempts;
             }
             Note::Answered {
                 stage,
@@ -67,7 +66,6 @@ pub(super) fn check(history: &History<'_>, left: &[(usize, u32)], found: &mut Vi
             } if *stage != Stage::DeadLetter => {
                 let message = messages.entry((*sub, *number)).or_default();
                 message.attempted.push((*attempt, *outcome));
-                message.since = true;
             }
             Note::Condemned { sub, number, cause } => {
                 let message = messages.entry((*sub, *number)).or_default();
@@ -211,8 +209,8 @@ fn is_cause(
     match cause {
         Cause::Rejected => last == Some(Verdict::Reject),
         Cause::Gone => last == Some(Verdict::Gone),
-        // Counted by the bus, before a crash; or just now.
-        Cause::Exhausted if !message.since => message.gave > least,
+        // Counted by the bus, whatever comes meanwhile of a copy that it had given out before; or just now.
+        Cause::Exhausted if message.gave > least => true,
         Cause::Exhausted => {
             let attempts = message.attempted.last().map_or(0, |(attempt, _)| *attempt);
             last == Some(Verdict::Retry) && attempts > least
