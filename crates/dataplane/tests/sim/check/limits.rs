@@ -33,12 +33,14 @@ fn most(history: &History<'_>, sub: usize, from: Duration, to: Duration) -> Opti
 fn begun(history: &History<'_>, sub: usize, found: &mut Violations) {
     let mut spans: Vec<(Duration, Duration)> = Vec::new();
     let mut longest = Duration::ZERO;
+    let mut since = Duration::ZERO;
     for line in history.lines {
         match line.note {
             // Attempts of a crashed one are not told of, and its rate begins anew.
             Note::Started | Note::Published { .. } => {
-                rates(history, sub, &spans, found);
+                rates(history, sub, since, &spans, found);
                 spans.clear();
+                since = line.at;
             }
             Note::Attempted {
                 stage: Stage::Subscriber,
@@ -76,16 +78,19 @@ fn begun(history: &History<'_>, sub: usize, found: &mut Violations) {
             ));
         }
     }
-    rates(history, sub, &spans, found);
+    rates(history, sub, since, &spans, found);
 }
 
+/// Of what began `since` it became what it is: it may have been another one before.
 fn rates(
     history: &History<'_>,
     sub: usize,
+    since: Duration,
     spans: &[(Duration, Duration)],
     found: &mut Violations,
 ) {
-    let mut begun: Vec<Duration> = spans.iter().map(|(began, _)| *began).collect();
+    let begun = spans.iter().map(|(began, _)| *began);
+    let mut begun: Vec<Duration> = begun.filter(|began| *began >= since).collect();
     begun.sort();
     let (Some(first), Some(last)) = (begun.first(), begun.last()) else {
         return;
