@@ -1,4 +1,5 @@
 mod addresses;
+mod answers;
 mod cesql;
 mod durations;
 mod events;
@@ -21,6 +22,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "addresses",
         run: addresses::run,
+    },
+    Target {
+        name: "answers",
+        run: answers::run,
     },
     Target {
         name: "cesql",

@@ -17,6 +17,7 @@ macro_rules! planted {
 pub mod plant;
 
 pub mod connect;
+pub mod http1;
 pub mod listen;
 pub mod observer;
 mod quiet;

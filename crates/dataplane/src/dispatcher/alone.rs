@@ -15,7 +15,7 @@ use super::{
     lane::Ended,
     link::{Answer, Link, Wanted},
     reply::{self, Reply},
-    request,
+    request::Post,
 };
 use crate::{connect::Network, world::World};
 
@@ -153,12 +153,13 @@ impl MessageDispatcher {
             let network = &self.world.network;
             let mut link = Link::alone(network, to, self.connect_timeout, &self.egress).await?;
             let wanted = Wanted {
+                reply: true,
                 read: self.max_reply,
                 keep: self.max_reply,
                 budget: None,
             };
-            let request = request::post(message, to, None, &*self.world.entropy);
-            let answer = link.exchange(request, wanted).await;
+            let post = Post::new(message, to, None, &*self.world.entropy);
+            let answer = link.exchange(&post, wanted).await;
             answer.map_err(|_| Failure::Reset)
         };
         let answer: Result<Answer, Failure> = timeout(self.timeout, attempt)

@@ -7,16 +7,15 @@ use busway_core::{
     outcome::{Failure, Outcome},
     policy::{DeliveryPolicy, Redirects},
 };
-use bytes::Bytes;
-use http::{Request, header};
-use http_body_util::Full;
+use busway_message::Message;
+use http::header;
 use tokio::time::Instant;
 
 use super::{
     alarm::Alarm,
     job::Job,
     link::{Answer, Link, Terms, Wanted},
-    request::{self, Attempt},
+    request::{Attempt, Post},
     state::Subscription,
 };
 use crate::{
@@ -61,6 +60,14 @@ impl Ended {
             },
         }
     }
+}
+
+/// What one attempt sends, and what it wants to hear.
+#[derive(Clone, Copy)]
+struct Posted<'a> {
+    message: &'a Message,
+    attempt: &'a Attempt<'a>,
+    wanted: Wanted<'a>,
 }
 
 struct Lane {
@@ -150,18 +157,18 @@ impl Lane {
             number,
             prefer_reply: self.stage == Stage::Subscriber,
         };
-        let entropy = &*subscription.world.entropy;
         let message = job.message.clone();
-        let request = |to: &Destination| request::post(&message, to, Some(&attempt), entropy);
         let wanted = if self.stage == Stage::Subscriber && route.reply_to.is_some() {
             let limit = subscription.max_body();
             Wanted {
+                reply: true,
                 read: limit.max(DRAINED),
                 keep: limit,
                 budget: Some(subscription.plane.budget()),
             }
         } else {
             Wanted {
+                reply: false,
                 read: DRAINED,
                 keep: KEPT,
                 budget: None,
@@ -172,7 +179,12 @@ impl Lane {
         outlet.place(self.number, job);
         let in_flight = Up::new(&subscription.counts, Family::InFlight, self.stage.index());
         let began = Instant::now();
-        let ended = self.post(request, to, wanted, &route.policy, began).await;
+        let posted = Posted {
+            message: &message,
+            attempt: &attempt,
+            wanted,
+        };
+        let ended = self.post(posted, to, &route.policy, began).await;
         let took = began.elapsed();
         drop(in_flight);
         let place =
@@ -197,9 +209,8 @@ impl Lane {
 
     async fn post(
         &mut self,
-        request: impl Fn(&Destination) -> Request<Full<Bytes>>,
+        posted: Posted<'_>,
         to: &Destination,
-        wanted: Wanted<'_>,
         policy: &DeliveryPolicy,
         began: Instant,
     ) -> Ended {
@@ -228,7 +239,9 @@ impl Lane {
                     return Err(Failure::Connect);
                 };
                 received = open.received();
-                match open.exchange(request(&to), wanted).await {
+                let entropy = &*subscription.world.entropy;
+                let post = Post::new(posted.message, &to, Some(posted.attempt), entropy);
+                match open.exchange(&post, posted.wanted).await {
                     Ok(answer) => match redirect(&answer, &to, policy.redirects) {
                         Some(next) if followed < MAX_REDIRECTS => {
                             followed += 1;

@@ -1,32 +1,22 @@
 //! A connection to a subscriber.
 
+mod answer;
 mod counted;
 mod h1;
 mod h2;
 
 use std::{
     cell::RefCell,
-    future::poll_fn,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use busway_core::{
-    address::Destination,
-    budget::{MemoryBudget, Reservation},
-    egress::Egress,
-    outcome::Failure,
-    policy::Protocol,
-};
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, Response};
-use http_body_util::Full;
-use hyper::body::{Body as _, Incoming};
-use tokio::time::{Instant, sleep};
+use busway_core::{address::Destination, egress::Egress, outcome::Failure, policy::Protocol};
 
+pub(super) use self::answer::{Answer, Wanted};
 use self::{h1::H1, h2::H2};
+use super::request::Post;
 use crate::connect::{Network, Wish};
 
 /// An open connection.
@@ -60,37 +50,6 @@ enum Http {
 /// The connection of HTTP/2 that the lanes of one destination share, where it speaks that.
 #[derive(Default)]
 pub(super) struct SharedLink(RefCell<Option<(H2, Destination, Terms)>>);
-
-/// How much of an answer's body is wanted.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted<'a> {
-    /// Bytes read at most; past them the connection is dropped and the status counts.
-    pub(super) read: usize,
-    /// Bytes kept of them.
-    pub(super) keep: usize,
-    /// What is kept counts against it; while there is no room, nothing more is read.
-    pub(super) budget: Option<&'a MemoryBudget>,
-}
-
-/// What is kept without asking for room: as much as is read of any answer.
-const FREE: usize = 64 * 1024;
-/// How often it is looked whether there is room.
-const LOOK_FOR_ROOM: Duration = Duration::from_millis(20);
-/// How long; then the answer is read without. The subscriber did its part, and is not to be asked again
-/// because others fill the memory.
-const ROOM_WITHIN: Duration = Duration::from_secs(1);
-
-/// A whole answer, or its beginning.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-    /// Whether there was more than [`Wanted::keep`].
-    pub(super) cut: bool,
-    /// The room that the body takes, where it needed some.
-    pub(super) room: Option<Reservation>,
-}
 
 /// There was no answer.
 pub(super) struct Broken {
@@ -128,9 +87,7 @@ impl Link {
         };
         let stream = network.open(to, wish, within, &terms.egress).await?;
         if !stream.http2 {
-            let http = H1::open(stream.io).await;
-            let http = http.map_err(|_| Failure::Connect)?;
-            return Ok(link(Http::One(Box::new(http))));
+            return Ok(link(Http::One(Box::new(H1::new(stream.io)))));
         }
         let http = H2::open(stream.io, to.is_https()).await;
         let http = http.map_err(|_| Failure::Connect)?;
@@ -153,10 +110,9 @@ impl Link {
             protocol: Protocol::Auto,
             egress: Arc::clone(egress),
         };
-        let stream = network.open(to, Wish::Http1, within, &terms.egress);
-        let http = H1::open(stream.await?.io).await;
+        let stream = network.open(to, Wish::Http1, within, &terms.egress).await?;
         Ok(Self {
-            http: Http::One(Box::new(http.map_err(|_| Failure::Connect)?)),
+            http: Http::One(Box::new(H1::new(stream.io))),
             to: to.clone(),
             terms,
         })
@@ -194,109 +150,13 @@ impl Link {
     /// Sends a request and reads the answer. Afterwards the link is usable or closed.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<Full<Bytes>>,
+        post: &Post<'_>,
         wanted: Wanted<'_>,
     ) -> Result<Answer, Broken> {
-        let before = self.read();
-        let (response, used) = match &mut self.http {
-            Http::One(http) => {
-                let used = http.reuse();
-                (http.send(request).await, used)
-            }
-            Http::Two(http) => match http.send(request).await {
-                Ok(response) => (Some(response), false),
-                Err(unanswered) => {
-                    http.close();
-                    // One that is repeated tells of nothing.
-                    let stale = unanswered.unprocessed;
-                    return Err(Broken {
-                        stale,
-                        told: !stale && http.tell_end(),
-                    });
-                }
-            },
-        };
-        let answer = match response {
-            Some(response) => self.read_answer(response, wanted).await,
-            None => None,
-        };
-        answer.ok_or_else(|| {
-            let stale = used && self.read() == before;
-            let told = match &mut self.http {
-                Http::One(http) => {
-                    http.close();
-                    false
-                }
-                Http::Two(http) => http.is_closed() && http.tell_end(),
-            };
-            Broken { stale, told }
-        })
-    }
-
-    async fn read_answer(
-        &mut self,
-        response: Response<Incoming>,
-        wanted: Wanted<'_>,
-    ) -> Option<Answer> {
-        let (parts, body) = response.into_parts();
-        let mut room = wanted.budget.and_then(|budget| budget.reserve(0));
-        let (body, cut) = self.read_body(body, wanted, &mut room).await?;
-        Some(Answer {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body,
-            cut,
-            room,
-        })
-    }
-
-    async fn read_body(
-        &mut self,
-        mut body: Incoming,
-        wanted: Wanted<'_>,
-        room: &mut Option<Reservation>,
-    ) -> Option<(Bytes, bool)> {
-        let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
-        let mut seen = 0usize;
-        while !body.is_end_stream() && !planted!(EarlyAck) {
-            let frame = poll_fn(|cx| {
-                // A connection that has ended left its last frames with the body.
-                let _closed = self.poll_closed(cx);
-                Pin::new(&mut body).poll_frame(cx)
-            })
-            .await;
-            let Some(frame) = frame else { break };
-            let Ok(data) = frame.ok()?.into_data() else {
-                continue;
-            };
-            let kept = first.len().max(rest.len());
-            seen += data.len();
-            let data = data.slice(..data.len().min(wanted.keep.saturating_sub(kept)));
-            if kept + data.len() > FREE {
-                make_room(room, data.len()).await;
-            }
-            if kept == 0 {
-                first = data;
-            } else if !data.is_empty() {
-                if rest.is_empty() {
-                    rest.extend_from_slice(&first);
-                }
-                rest.extend_from_slice(&data);
-            }
-            if seen > wanted.read {
-                // Of HTTP/2, dropping the body ends the stream, and no more.
-                if let Http::One(http) = &mut self.http {
-                    http.close();
-                }
-                break;
-            }
+        match &mut self.http {
+            Http::One(http) => one(http, post, wanted).await,
+            Http::Two(http) => two(http, post, wanted).await,
         }
-        let bytes = if rest.is_empty() {
-            first
-        } else {
-            rest.freeze()
-        };
-        Some((bytes, seen > wanted.keep))
     }
 
     /// An attempt over it was given up. Of HTTP/1.1 the connection goes with it; one of HTTP/2 that
@@ -315,19 +175,38 @@ impl Link {
     }
 }
 
-/// Waits for room; gives up what there is when none comes.
-async fn make_room(room: &mut Option<Reservation>, bytes: usize) {
-    let until = Instant::now() + ROOM_WITHIN;
-    while let Some(held) = room {
-        if held.grow(bytes) {
-            return;
+async fn one(http: &mut H1, post: &Post<'_>, wanted: Wanted<'_>) -> Result<Answer, Broken> {
+    let (before, used) = (http.read(), http.reuse());
+    let head = http.send(post, |status| wanted.headers(status)).await;
+    let answer = match head {
+        Some(head) => answer::read(head.status, head.headers, http, wanted).await,
+        None => None,
+    };
+    answer.ok_or_else(|| {
+        http.close();
+        Broken {
+            stale: used && http.read() == before,
+            told: false,
         }
-        if Instant::now() >= until {
-            *room = None;
-            return;
+    })
+}
+
+async fn two(http: &mut H2, post: &Post<'_>, wanted: Wanted<'_>) -> Result<Answer, Broken> {
+    let response = http.send(post.request()).await.map_err(|unanswered| {
+        http.close();
+        // One that is repeated tells of nothing.
+        let stale = unanswered.unprocessed;
+        Broken {
+            stale,
+            told: !stale && http.tell_end(),
         }
-        sleep(LOOK_FOR_ROOM).await;
-    }
+    })?;
+    let (parts, mut body) = response.into_parts();
+    let answer = answer::read(parts.status.as_u16(), parts.headers, &mut body, wanted).await;
+    answer.ok_or_else(|| Broken {
+        stale: false,
+        told: http.is_closed() && http.tell_end(),
+    })
 }
 
 impl SharedLink {

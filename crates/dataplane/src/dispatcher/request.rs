@@ -7,7 +7,7 @@ use busway_message::{
     trace::TraceContext,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::Full;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -39,43 +39,112 @@ pub(super) struct Attempt<'a> {
     pub(super) prefer_reply: bool,
 }
 
-/// A POST of `message` to a destination; headers are copied, the body is shared.
-pub(super) fn post(
-    message: &Message,
-    to: &Destination,
-    attempt: Option<&Attempt<'_>>,
-    entropy: &dyn Entropy,
-) -> Request<Full<Bytes>> {
-    let kept = message.headers();
-    // With room for what follows, so that the table does not grow.
-    let mut headers = HeaderMap::with_capacity(kept.len() + 8);
-    for (name, value) in kept {
-        headers.append(name, value.clone());
-    }
-    headers.insert(header::HOST, to.host_header().clone());
-    if let Some(authorization) = to.authorization() {
-        headers.insert(header::AUTHORIZATION, authorization.clone());
-    }
-    if let Some(attempt) = attempt {
-        headers.insert(BUSWAY_NAMESPACE, attempt.named.namespace.clone());
-        headers.insert(BUSWAY_SUBSCRIPTION, attempt.named.name.clone());
-        headers.insert(BUSWAY_ATTEMPT, HeaderValue::from(attempt.number));
-        if attempt.prefer_reply {
-            headers.insert(PREFER, REPLY);
+/// The POST of one message to one destination.
+pub(super) struct Post<'a> {
+    message: &'a Message,
+    to: &'a Destination,
+    attempt: Option<&'a Attempt<'a>>,
+    trace: HeaderValue,
+    /// Whether the trace is the message's own.
+    goes_on: bool,
+}
+
+impl<'a> Post<'a> {
+    pub(super) fn new(
+        message: &'a Message,
+        to: &'a Destination,
+        attempt: Option<&'a Attempt<'a>>,
+        entropy: &dyn Entropy,
+    ) -> Self {
+        let parent = TraceContext::from_headers(message.headers());
+        let goes_on = parent.is_some();
+        let trace = parent.map_or_else(
+            || {
+                let trace = u128::from(entropy.next()) << 64 | u128::from(entropy.next());
+                TraceContext::start(trace, entropy.next())
+            },
+            |parent| parent.child(entropy.next()),
+        );
+        Self {
+            message,
+            to,
+            attempt,
+            trace: trace.header_value(),
+            goes_on,
         }
     }
-    let trace = match TraceContext::from_headers(kept) {
-        Some(parent) => parent.child(entropy.next()),
-        None => {
-            headers.remove(TRACESTATE);
-            let trace = u128::from(entropy.next()) << 64 | u128::from(entropy.next());
-            TraceContext::start(trace, entropy.next())
+
+    pub(super) const fn body(&self) -> &Bytes {
+        self.message.body()
+    }
+
+    /// Each header but that of the length: the attempt's own, then the message's, where they are not the same.
+    fn each(&self, mut with: impl FnMut(&HeaderName, &HeaderValue)) {
+        let authorization = self.to.authorization();
+        let prefer_reply = self.attempt.is_some_and(|attempt| attempt.prefer_reply);
+        with(&header::HOST, self.to.host_header());
+        if let Some(authorization) = authorization {
+            with(&header::AUTHORIZATION, authorization);
         }
-    };
-    headers.insert(TRACEPARENT, trace.header_value());
-    let mut request = Request::new(Full::new(message.body().clone()));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = to.target().clone();
-    *request.headers_mut() = headers;
-    request
+        if let Some(attempt) = self.attempt {
+            with(&BUSWAY_NAMESPACE, &attempt.named.namespace);
+            with(&BUSWAY_SUBSCRIPTION, &attempt.named.name);
+            with(&BUSWAY_ATTEMPT, &HeaderValue::from(attempt.number));
+        }
+        if prefer_reply {
+            with(&PREFER, &REPLY);
+        }
+        with(&TRACEPARENT, &self.trace);
+        for (name, value) in self.message.headers() {
+            let is_said = *name == TRACEPARENT
+                || (*name == TRACESTATE && !self.goes_on)
+                || *name == header::HOST
+                || *name == header::CONTENT_LENGTH
+                || (*name == header::AUTHORIZATION && authorization.is_some())
+                || (*name == PREFER && prefer_reply)
+                || (self.attempt.is_some()
+                    && (*name == BUSWAY_NAMESPACE
+                        || *name == BUSWAY_SUBSCRIPTION
+                        || *name == BUSWAY_ATTEMPT));
+            if !is_said {
+                with(name, value);
+            }
+        }
+    }
+
+    /// Its head in HTTP/1.1.
+    pub(super) fn write_head(&self, to: &mut Vec<u8>) {
+        let target = self.to.target().path_and_query();
+        to.extend_from_slice(b"POST ");
+        to.extend_from_slice(target.map_or("/", |target| target.as_str()).as_bytes());
+        to.extend_from_slice(b" HTTP/1.1\r\n");
+        self.each(|name, value| line(to, name, value));
+        line(to, &header::CONTENT_LENGTH, &self.length());
+        to.extend_from_slice(b"\r\n");
+    }
+
+    /// The whole of it, for HTTP/2.
+    pub(super) fn request(&self) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(self.body().clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.to.target().clone();
+        let headers = request.headers_mut();
+        self.each(|name, value| {
+            headers.append(name, value.clone());
+        });
+        headers.insert(header::CONTENT_LENGTH, self.length());
+        request
+    }
+
+    fn length(&self) -> HeaderValue {
+        HeaderValue::from(self.body().len())
+    }
+}
+
+/// A [`HeaderValue`] holds no end of a line, nor does a name.
+fn line(to: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    to.extend_from_slice(name.as_str().as_bytes());
+    to.extend_from_slice(b": ");
+    to.extend_from_slice(value.as_bytes());
+    to.extend_from_slice(b"\r\n");
 }

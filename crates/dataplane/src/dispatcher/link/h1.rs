@@ -2,52 +2,64 @@
 
 use std::{
     future::poll_fn,
+    io::{self, Cursor},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::{body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
+use bytes::{Buf as _, Bytes, BytesMut, buf::Chain};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio_util::io::{poll_read_buf, poll_write_buf};
 
-use super::counted::Counted;
-use crate::connect::BoxIo;
+use super::answer::{Broke, Pieces};
+use crate::{
+    connect::BoxIo,
+    dispatcher::request::Post,
+    http1::{Answer, Body, Head, Step},
+};
 
-/// The largest header of an answer, and what is read at once of a body, in bytes.
-const MAX_BUFFER: usize = 64 * 1024;
-
+/// Room for what is read at once. Most answers are smaller, and an idle connection keeps it.
+const READ: usize = 2 * 1024;
+/// The same, where that was too little.
+const READ_MORE: usize = 64 * 1024;
 /// Bytes before an answer's own head is complete: answers 1xx may come first, and without end. Many
 /// times what a server has to say that way.
 const MAX_BEFORE_ANSWER: u64 = 256 * 1024;
+/// What an idle connection keeps for the head of the next request.
+const KEPT_HEAD: usize = 4 * 1024;
 
 pub(super) struct H1 {
-    sender: http1::SendRequest<Full<Bytes>>,
-    connection: Pin<Box<http1::Connection<TokioIo<Counted>, Full<Bytes>>>>,
-    read: Arc<AtomicU64>,
+    io: BoxIo,
+    /// The request, as far as it was not sent.
+    unsent: Chain<Cursor<Vec<u8>>, Bytes>,
+    /// Whether something of it is on this side still.
+    sending: bool,
+    /// What came and was not taken.
+    came: BytesMut,
+    /// Whether the last read filled all the room that it had.
+    filled: bool,
+    /// What is to come of the body, and whether the connection stays.
+    body: Body,
+    keeps_alive: bool,
+    read: u64,
     used: bool,
     closed: bool,
 }
 
 impl H1 {
-    pub(super) async fn open(io: BoxIo) -> hyper::Result<Self> {
-        let (counted, read) = Counted::new(io);
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(MAX_BUFFER)
-            .handshake(TokioIo::new(counted))
-            .await?;
-        Ok(Self {
-            sender,
-            connection: Box::pin(connection),
-            read,
+    pub(super) fn new(io: BoxIo) -> Self {
+        Self {
+            io,
+            unsent: Cursor::new(Vec::new()).chain(Bytes::new()),
+            sending: false,
+            came: BytesMut::new(),
+            filled: false,
+            body: Body::none(),
+            keeps_alive: true,
+            read: 0,
             used: false,
             closed: false,
-        })
+        }
     }
 
     pub(super) const fn is_closed(&self) -> bool {
@@ -59,8 +71,8 @@ impl H1 {
     }
 
     /// Bytes that came so far.
-    pub(super) fn read(&self) -> u64 {
-        self.read.load(Ordering::Relaxed)
+    pub(super) const fn read(&self) -> u64 {
+        self.read
     }
 
     /// Whether it carried a request before.
@@ -68,44 +80,158 @@ impl H1 {
         std::mem::replace(&mut self.used, true)
     }
 
-    /// Ready when the other side has closed it.
+    /// Ready when it is of no use any more; between two requests only.
     pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.closed {
-            let ended = ready!(self.connection.as_mut().poll(cx));
-            if let Err(error) = ended {
-                tracing::trace!(%error, "a connection broke");
-            }
+            let mut byte = [0];
+            // Its end, an error, or an answer that nobody asked for.
+            let came = Pin::new(&mut self.io).poll_read(cx, &mut ReadBuf::new(&mut byte));
+            ready!(came).unwrap_or_else(broke);
             self.closed = true;
         }
         Poll::Ready(())
     }
 
-    /// Sends a request; the beginning of its answer.
+    /// Sends a request; the head of its answer.
     pub(super) async fn send(
         &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Option<Response<Incoming>> {
+        post: &Post<'_>,
+        wants_headers: impl Fn(u16) -> bool,
+    ) -> Option<Head> {
+        if self.closed {
+            return None;
+        }
+        let head = self.unsent.first_mut();
+        head.set_position(0);
+        head.get_mut().clear();
+        post.write_head(head.get_mut());
+        *self.unsent.last_mut() = post.body().clone();
+        self.sending = true;
+        let most = self.read + MAX_BEFORE_ANSWER;
+        let mut answer = Answer::default();
         poll_fn(|cx| {
-            if self.poll_closed(cx).is_ready() {
-                return Poll::Ready(None);
-            }
-            self.sender.poll_ready(cx).map(Result::ok)
-        })
-        .await?;
-        let mut answer = std::pin::pin!(self.sender.send_request(request));
-        let (connection, closed, read) = (&mut self.connection, &mut self.closed, &self.read);
-        let most = read.load(Ordering::Relaxed) + MAX_BEFORE_ANSWER;
-        poll_fn(|cx| {
-            if !*closed {
-                *closed = connection.as_mut().poll(cx).is_ready();
-            }
-            match answer.as_mut().poll(cx) {
-                Poll::Ready(response) => Poll::Ready(response.ok()),
-                Poll::Pending if *closed => Poll::Ready(None),
-                Poll::Pending if read.load(Ordering::Relaxed) > most => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
+            // Both at once: a subscriber may answer before it has read all.
+            self.poll_send(cx);
+            loop {
+                match answer.take(&mut self.came, &wants_headers) {
+                    Err(error) => {
+                        tracing::trace!(%error, "an answer cannot be read");
+                        return Poll::Ready(None);
+                    }
+                    Ok(Some((head, body))) => {
+                        self.body = body;
+                        self.keeps_alive = head.keeps_alive;
+                        return Poll::Ready(Some(head));
+                    }
+                    Ok(None) if self.read > most => return Poll::Ready(None),
+                    Ok(None) => {}
+                }
+                if ready!(self.poll_fill(cx)) == 0 {
+                    return Poll::Ready(None);
+                }
             }
         })
         .await
+    }
+
+    /// Sends what can be sent now.
+    fn poll_send(&mut self, cx: &mut Context<'_>) {
+        while self.sending {
+            let step = if self.unsent.has_remaining() {
+                poll_write_buf(Pin::new(&mut self.io), cx, &mut self.unsent)
+            } else {
+                let flushed = Pin::new(&mut self.io).poll_flush(cx);
+                flushed.map_ok(|()| {
+                    self.sent();
+                    1
+                })
+            };
+            match step {
+                Poll::Pending => return,
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0)) => self.cannot_send(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Err(error)) => self.cannot_send(error),
+            }
+        }
+    }
+
+    /// There may be an answer all the same.
+    fn cannot_send(&mut self, error: io::Error) {
+        broke(error);
+        self.closed = true;
+        self.sent();
+    }
+
+    fn sent(&mut self) {
+        self.sending = false;
+        // The message may go when others are through with it.
+        *self.unsent.last_mut() = Bytes::new();
+        let head = self.unsent.first_mut().get_mut();
+        if head.capacity() > KEPT_HEAD {
+            *head = Vec::new();
+        }
+    }
+
+    /// Reads what there is; 0 at its end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        let room = if self.filled { READ_MORE } else { READ };
+        if self.came.capacity() - self.came.len() < room / 2 {
+            self.came.reserve(room);
+        }
+        let came = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.came);
+        let came = ready!(came).unwrap_or_else(|error| {
+            broke(error);
+            0
+        });
+        self.filled = self.came.len() == self.came.capacity();
+        self.read += came as u64;
+        Poll::Ready(came)
+    }
+
+    /// The answer is whole: whether the connection is good for another request.
+    fn answered(&mut self) {
+        // What comes after an answer that nobody asked for would be taken for the next one.
+        if self.sending || !self.keeps_alive || !self.came.is_empty() {
+            self.closed = true;
+        }
+        if self.came.capacity() > 2 * READ {
+            self.came = BytesMut::new();
+        }
+        self.filled = false;
+    }
+}
+
+fn broke(error: io::Error) {
+    tracing::trace!(%error, "a connection broke");
+}
+
+impl Pieces for H1 {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broke>>> {
+        self.poll_send(cx);
+        loop {
+            match self.body.take(&mut self.came) {
+                Ok(Step::Piece(bytes)) => return Poll::Ready(Some(Ok(bytes))),
+                Ok(Step::More) => {}
+                Ok(Step::End) => {
+                    self.answered();
+                    return Poll::Ready(None);
+                }
+                Err(error) => {
+                    tracing::trace!(%error, "an answer cannot be read");
+                    return Poll::Ready(Some(Err(Broke)));
+                }
+            }
+            if ready!(self.poll_fill(cx)) == 0 {
+                self.closed = true;
+                return Poll::Ready(match self.body.end() {
+                    Ok(()) => None,
+                    Err(_) => Some(Err(Broke)),
+                });
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.close();
     }
 }

@@ -1,0 +1,162 @@
+use std::mem::MaybeUninit;
+
+use bytes::{Buf as _, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{Body, Malformed};
+
+/// The largest head of an answer, in bytes.
+pub const MAX_HEAD: usize = 64 * 1024;
+/// The most headers of one.
+const MAX_HEADERS: usize = 100;
+
+/// Status line and headers of an answer.
+#[derive(Debug)]
+pub struct Head {
+    /// The status.
+    pub status: u16,
+    /// The headers, where they were wanted.
+    pub headers: HeaderMap,
+    /// Whether the other side keeps the connection after it.
+    pub keeps_alive: bool,
+}
+
+/// Looks for the head of an answer in what has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answer {
+    /// Bytes that the end of a head does not begin in.
+    looked_at: usize,
+}
+
+impl Answer {
+    /// The head and how its body comes, once all of it is there; taken off the front of `bytes`. Answers 1xx are
+    /// passed over. Of a status that `wants_headers` does not ask for, headers are not kept.
+    ///
+    /// # Errors
+    /// When what came is no head.
+    pub fn take(
+        &mut self,
+        bytes: &mut BytesMut,
+        wants_headers: impl Fn(u16) -> bool,
+    ) -> Result<Option<(Head, Body)>, Malformed> {
+        // A head that comes byte by byte is parsed once.
+        while self.is_whole(bytes) {
+            let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+            let mut parsed = httparse::Response::new(&mut []);
+            let taken = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+                &mut parsed,
+                bytes,
+                &mut headers,
+            );
+            let Ok(httparse::Status::Complete(taken)) = taken else {
+                return Err(Malformed::Head);
+            };
+            if taken > MAX_HEAD {
+                return Err(Malformed::HeadTooLarge);
+            }
+            let status = parsed.code.ok_or(Malformed::Head)?;
+            // Nobody asked for another protocol: 101 is no interim answer.
+            let interim = (100..200).contains(&status) && status != 101;
+            let found = (!interim).then(|| read(status, &parsed, &wants_headers));
+            bytes.advance(taken);
+            self.looked_at = 0;
+            if let Some(found) = found {
+                return found.map(Some);
+            }
+        }
+        if bytes.len() > MAX_HEAD {
+            return Err(Malformed::HeadTooLarge);
+        }
+        Ok(None)
+    }
+
+    /// Whether there is a whole head.
+    fn is_whole(&mut self, bytes: &[u8]) -> bool {
+        let new = bytes.get(self.looked_at..).unwrap_or_default();
+        let ends = |(at, byte): (usize, &u8)| {
+            let rest = new.get(at + 1..).unwrap_or_default();
+            *byte == b'\n' && (rest.starts_with(b"\n") || rest.starts_with(b"\r\n"))
+        };
+        let whole = new.iter().enumerate().any(ends);
+        self.looked_at = bytes.len().saturating_sub(2);
+        whole
+    }
+}
+
+fn read(
+    status: u16,
+    parsed: &httparse::Response<'_, '_>,
+    wants_headers: &impl Fn(u16) -> bool,
+) -> Result<(Head, Body), Malformed> {
+    let newer = parsed.version == Some(1);
+    let mut keeps_alive = newer;
+    let (mut length, mut coded, mut chunked) = (None, false, false);
+    for header in &*parsed.headers {
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        if is("content-length") {
+            let told = number(header.value).ok_or(Malformed::Length)?;
+            if length.is_some_and(|length| length != told) {
+                return Err(Malformed::Length);
+            }
+            length = Some(told);
+        } else if is("transfer-encoding") {
+            // The last one of the last header counts.
+            coded = true;
+            let last = items(header.value).next_back();
+            chunked = last.is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+        } else if is("connection") {
+            for option in items(header.value) {
+                if option.eq_ignore_ascii_case(b"close") {
+                    keeps_alive = false;
+                } else if option.eq_ignore_ascii_case(b"keep-alive") && !newer {
+                    keeps_alive = true;
+                }
+            }
+        }
+    }
+    let body = match (status, coded, length) {
+        (101 | 204 | 304, ..) => Body::none(),
+        // Codings came with 1.1; from an older one, framing is anybody's guess (RFC 9112 §6.1).
+        (_, true, _) if !newer => return Err(Malformed::Length),
+        (_, true, _) if chunked => Body::chunked(),
+        (_, false, Some(length)) => Body::of(length),
+        _ => Body::until_close(),
+    };
+    // With both, somebody between may have read it otherwise: it is not trusted with another.
+    let is_clear = !(coded && length.is_some()) && status != 101;
+    let mut headers = HeaderMap::new();
+    if wants_headers(status) {
+        headers.reserve(parsed.headers.len());
+        for header in &*parsed.headers {
+            let name = HeaderName::from_bytes(header.name.as_bytes());
+            let value = HeaderValue::from_bytes(header.value);
+            let (Ok(name), Ok(value)) = (name, value) else {
+                return Err(Malformed::Head);
+            };
+            headers.append(name, value);
+        }
+    }
+    let head = Head {
+        status,
+        headers,
+        keeps_alive: keeps_alive && is_clear && !body.is_until_close(),
+    };
+    Ok((head, body))
+}
+
+/// The items of a list, as header values have them.
+fn items(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    let items = value.split(|byte| *byte == b',');
+    items.map(<[u8]>::trim_ascii)
+}
+
+/// Digits only, said once or several times the same.
+fn number(value: &[u8]) -> Option<u64> {
+    let mut all = items(value).map(|digits| {
+        let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+        let text = std::str::from_utf8(digits).ok().filter(|_| plain)?;
+        text.parse::<u64>().ok()
+    });
+    let first = all.next()??;
+    all.all(|other| other == Some(first)).then_some(first)
+}
