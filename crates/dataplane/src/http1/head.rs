@@ -73,11 +73,10 @@ impl Answer {
     /// Whether there is a whole head.
     fn is_whole(&mut self, bytes: &[u8]) -> bool {
         let new = bytes.get(self.looked_at..).unwrap_or_default();
-        let ends = |(at, byte): (usize, &u8)| {
-            let rest = new.get(at + 1..).unwrap_or_default();
-            *byte == b'\n' && (rest.starts_with(b"\n") || rest.starts_with(b"\r\n"))
-        };
-        let whole = new.iter().enumerate().any(ends);
+        let whole = memchr::memchr_iter(b'\n', new).any(|end| {
+            let next = new.get(end + 1..).unwrap_or_default();
+            next.starts_with(b"\n") || next.starts_with(b"\r\n")
+        });
         self.looked_at = bytes.len().saturating_sub(2);
         whole
     }
