@@ -81,7 +81,7 @@ fn begun(history: &History<'_>, sub: usize, found: &mut Violations) {
     rates(history, sub, since, &spans, found);
 }
 
-/// Of what began `since` it became what it is: it may have been another one before.
+/// Of what began after it became what it is: it may have been another one before, also at that instant.
 fn rates(
     history: &History<'_>,
     sub: usize,
@@ -90,7 +90,7 @@ fn rates(
     found: &mut Violations,
 ) {
     let begun = spans.iter().map(|(began, _)| *began);
-    let mut begun: Vec<Duration> = begun.filter(|began| *began >= since).collect();
+    let mut begun: Vec<Duration> = begun.filter(|began| *began > since).collect();
     begun.sort();
     let (Some(first), Some(last)) = (begun.first(), begun.last()) else {
         return;
@@ -203,7 +203,7 @@ fn seen(history: &History<'_>, sub: usize, found: &mut Violations) {
                 // One that is repeated, because the connection had been closed, is no other attempt. One that was on its
                 // way when the rate was set is not counted by it.
                 let id = (*number, *attempt);
-                if known.insert(id) && begun.get(&id).is_none_or(|begun| *begun >= changed) {
+                if known.insert(id) && begun.get(&id).is_none_or(|begun| *begun > changed) {
                     came.push(at);
                 }
                 if let Some(rate) = rate
