@@ -1,11 +1,11 @@
 //! The objects of a folder with their conditions, as a person reads them.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use serde_json::Value;
 
 /// Our objects, as an API server would show them.
-pub(crate) struct Objects(pub(crate) Vec<Value>);
+pub(crate) struct Objects(pub(crate) Vec<Arc<Value>>);
 
 /// One object's line.
 struct Row<'a> {
@@ -89,11 +89,12 @@ mod tests {
     #[test]
     fn a_table_says_why_something_is_not_ready() {
         let condition = |status: &str, reason: &str| json!([{"type": "Ready", "status": status, "reason": reason, "message": "why"}]);
-        let objects = Objects(vec![
+        let all = [
             json!({"kind": "ClusterBus", "metadata": {"name": "m"}, "status": {"conditions": condition("True", "Ready")}}),
             json!({"kind": "Channel", "metadata": {"namespace": "a", "name": "b"}, "status": {"conditions": condition("False", "BusNotFound")}}),
             json!({"kind": "Channel", "metadata": {"namespace": "a", "name": "c"}}),
-        ]);
+        ];
+        let objects = Objects(all.map(Arc::new).to_vec());
         let expected = "KIND          NAME  READY    REASON\n\
                         ClusterBus    m     True     Ready\n\
                         Channel       a/b   False    BusNotFound  why\n\

@@ -86,7 +86,7 @@ impl Resources {
             Self::Kube(..) => None,
             Self::Folder(source) => {
                 let source = Arc::clone(source);
-                Some(Box::new(move || source.objects().into()))
+                Some(Box::new(move || serde_json::json!(source.objects())))
             }
         }
     }

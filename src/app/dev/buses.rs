@@ -220,7 +220,7 @@ fn spawn(monitor: Monitor, name: BusRef, stop: CancellationToken) -> JoinHandle<
 }
 
 /// The buses in the folder, and whether each is a built-in one.
-fn buses(objects: &[Value]) -> HashMap<BusRef, bool> {
+fn buses(objects: &[Arc<Value>]) -> HashMap<BusRef, bool> {
     objects
         .iter()
         .filter_map(|object| {

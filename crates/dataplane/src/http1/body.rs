@@ -118,6 +118,12 @@ fn chunks(next: &mut Chunk, beside: &mut usize, bytes: &mut BytesMut) -> Result<
                     };
                 };
                 *beside += line.saturating_sub(PLAIN_LINE);
+                // httparse takes no digits for none, and a bare LF for an extension.
+                let told = bytes.get(..line.saturating_sub(1)).unwrap_or_default();
+                let has_digits = told.first().is_some_and(u8::is_ascii_hexdigit);
+                if !has_digits || told.contains(&b'\n') {
+                    return Err(Malformed::Chunk);
+                }
                 if line > MAX_LINE || *beside > MAX_BESIDE {
                     return Err(Malformed::ChunkTooLarge);
                 }

@@ -7,6 +7,8 @@ use super::{Body, Malformed};
 
 /// The largest head of an answer, in bytes.
 pub const MAX_HEAD: usize = 64 * 1024;
+/// What every answer begins with.
+const BEGIN: &[u8] = b"HTTP/1.";
 /// The most headers of one.
 const MAX_HEADERS: usize = 100;
 
@@ -39,8 +41,15 @@ impl Answer {
         bytes: &mut BytesMut,
         wants_headers: impl Fn(u16) -> bool,
     ) -> Result<Option<(Head, Body)>, Malformed> {
-        // A head that comes byte by byte is parsed once.
-        while self.is_whole(bytes) {
+        loop {
+            // What is something else is not waited for.
+            if !bytes.iter().zip(BEGIN).all(|(byte, begin)| byte == begin) {
+                return Err(Malformed::Head);
+            }
+            // A head that comes byte by byte is parsed once.
+            if !self.is_whole(bytes) {
+                break;
+            }
             let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
             let mut parsed = httparse::Response::new(&mut []);
             let taken = httparse::ParserConfig::default().parse_response_with_uninit_headers(
@@ -54,7 +63,8 @@ impl Answer {
             if taken > MAX_HEAD {
                 return Err(Malformed::HeadTooLarge);
             }
-            let status = parsed.code.ok_or(Malformed::Head)?;
+            let status = parsed.code.filter(|code| *code >= 100);
+            let status = status.ok_or(Malformed::Head)?;
             // Nobody asked for another protocol: 101 is no interim answer.
             let interim = (100..200).contains(&status) && status != 101;
             let found = (!interim).then(|| read(status, &parsed, &wants_headers));
@@ -88,29 +98,23 @@ fn read(
     wants_headers: &impl Fn(u16) -> bool,
 ) -> Result<(Head, Body), Malformed> {
     let newer = parsed.version == Some(1);
-    let mut keeps_alive = newer;
-    let (mut length, mut coded, mut chunked) = (None, false, false);
+    let (mut closes, mut keeps) = (false, newer);
+    let (mut length, mut coded, mut chunked) = (Length::Unsaid, false, false);
     for header in &*parsed.headers {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         if is("content-length") {
-            let told = number(header.value).ok_or(Malformed::Length)?;
-            if length.is_some_and(|length| length != told) {
-                return Err(Malformed::Length);
-            }
-            length = Some(told);
+            length = length.and(header.value);
         } else if is("transfer-encoding") {
             // The last one of the last header counts.
             coded = true;
             let last = items(header.value).next_back();
             chunked = last.is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
         } else if is("connection") {
-            for option in items(header.value) {
-                if option.eq_ignore_ascii_case(b"close") {
-                    keeps_alive = false;
-                } else if option.eq_ignore_ascii_case(b"keep-alive") && !newer {
-                    keeps_alive = true;
-                }
-            }
+            let says = |option: &str| {
+                items(header.value).any(|item| item.eq_ignore_ascii_case(option.as_bytes()))
+            };
+            closes |= says("close");
+            keeps |= says("keep-alive");
         }
     }
     let body = match (status, coded, length) {
@@ -118,11 +122,13 @@ fn read(
         // Codings came with 1.1; from an older one, framing is anybody's guess (RFC 9112 §6.1).
         (_, true, _) if !newer => return Err(Malformed::Length),
         (_, true, _) if chunked => Body::chunked(),
-        (_, false, Some(length)) => Body::of(length),
-        _ => Body::until_close(),
+        (_, false, Length::Unclear) => return Err(Malformed::Length),
+        (_, false, Length::Said(length)) => Body::of(length),
+        (_, true, _) | (_, false, Length::Unsaid) => Body::until_close(),
     };
     // With both, somebody between may have read it otherwise: it is not trusted with another.
-    let is_clear = !(coded && length.is_some()) && status != 101;
+    let both = coded && length != Length::Unsaid;
+    let is_clear = !both && length != Length::Unclear && status != 101;
     let mut headers = HeaderMap::new();
     if wants_headers(status) {
         headers.reserve(parsed.headers.len());
@@ -138,7 +144,7 @@ fn read(
     let head = Head {
         status,
         headers,
-        keeps_alive: keeps_alive && is_clear && !body.is_until_close(),
+        keeps_alive: keeps && !closes && is_clear && !body.is_until_close(),
     };
     Ok((head, body))
 }
@@ -149,13 +155,26 @@ fn items(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     items.map(<[u8]>::trim_ascii)
 }
 
-/// Digits only, said once or several times the same.
-fn number(value: &[u8]) -> Option<u64> {
-    let mut all = items(value).map(|digits| {
-        let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-        let text = std::str::from_utf8(digits).ok().filter(|_| plain)?;
-        text.parse::<u64>().ok()
-    });
-    let first = all.next()??;
-    all.all(|other| other == Some(first)).then_some(first)
+/// What the headers say of the body's length.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Length {
+    Unsaid,
+    Said(u64),
+    /// Two lengths, or no number.
+    Unclear,
+}
+
+impl Length {
+    /// With another header's value: digits only, once or several times the same.
+    fn and(self, value: &[u8]) -> Self {
+        items(value).fold(self, |known, digits| {
+            let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+            let text = std::str::from_utf8(digits).ok().filter(|_| plain);
+            match (known, text.and_then(|text| text.parse().ok())) {
+                (Self::Unsaid, Some(length)) => Self::Said(length),
+                (Self::Said(known), Some(length)) if known == length => Self::Said(known),
+                _ => Self::Unclear,
+            }
+        })
+    }
 }

@@ -174,6 +174,28 @@ fn an_answer_is_as_long_as_rfc_9112_says() {
             false,
             0,
         ),
+        (
+            "HTTP/1.0 200 OK\r\nconnection: close, keep-alive\r\ncontent-length: 1\r\n\r\na",
+            200,
+            "a",
+            false,
+            0,
+        ),
+        // Lengths that are none, where none is asked for.
+        (
+            "HTTP/1.1 204 No Content\r\ncontent-length: -\r\n\r\n",
+            204,
+            "",
+            false,
+            0,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: -\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            200,
+            "",
+            false,
+            0,
+        ),
         // Lines may end with LF alone (§2.2).
         (
             "HTTP/1.1 200 OK\ncontent-length: 3\n\nabc",
@@ -199,7 +221,10 @@ fn what_is_no_answer_is_an_error() {
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     for (text, error) in [
         ("SSH-2.0-OpenSSH\r\n\r\n".to_owned(), Malformed::Head),
+        ("220 mail ESMTP\r\n".to_owned(), Malformed::Head),
+        ("\r\nHTTP/1.1 200 OK\r\n\r\n".to_owned(), Malformed::Head),
         ("HTTP/2 200 OK\r\n\r\n".to_owned(), Malformed::Head),
+        ("HTTP/1.1 099 OK\r\n\r\n".to_owned(), Malformed::Head),
         ("HTTP/1.1 20x OK\r\n\r\n".to_owned(), Malformed::Head),
         (
             "HTTP/1.1 200 OK\r\nno colon\r\n\r\n".to_owned(),
@@ -252,6 +277,12 @@ fn what_is_no_answer_is_an_error() {
         (format!("{chunked}3\r\nabc\r\n"), Malformed::CutOff),
         (format!("{chunked}0\r\n"), Malformed::CutOff),
         (format!("{chunked}x\r\n"), Malformed::Chunk),
+        (format!("{chunked}3\r\nabc\r\n\r\n\r\n"), Malformed::Chunk),
+        (format!("{chunked};x\r\n\r\n"), Malformed::Chunk),
+        (
+            format!("{chunked}1;x\ny\r\na\r\n0\r\n\r\n"),
+            Malformed::Chunk,
+        ),
         (format!("{chunked}11112222333344445\r\n"), Malformed::Chunk),
         (format!("{chunked}3\r\nabcd\r\n"), Malformed::Chunk),
         (format!("{chunked}0\r\nno colon\r\n\r\n"), Malformed::Chunk),

@@ -154,12 +154,8 @@ impl FolderSource {
 
     /// All objects of our kinds, with their status, by kind, namespace and name.
     #[must_use]
-    pub fn objects(&self) -> Vec<Value> {
-        self.shared
-            .store()
-            .objects()
-            .map(|object| Value::clone(object))
-            .collect()
+    pub fn objects(&self) -> Vec<Arc<Value>> {
+        self.shared.store().objects().cloned().collect()
     }
 
     /// What a ConfigMap of the folder holds, by its keys. Without a namespace it may be in any, if it is

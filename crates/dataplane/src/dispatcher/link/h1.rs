@@ -25,6 +25,8 @@ const READ_MORE: usize = 64 * 1024;
 /// Bytes before an answer's own head is complete: answers 1xx may come first, and without end. Many
 /// times what a server has to say that way.
 const MAX_BEFORE_ANSWER: u64 = 256 * 1024;
+/// An answer of more leaves no buffer behind.
+const KEPT_READ: u64 = 2 * READ as u64;
 /// What an idle connection keeps for the head of the next request.
 const KEPT_HEAD: usize = 4 * 1024;
 
@@ -38,10 +40,13 @@ pub(super) struct H1 {
     came: BytesMut,
     /// Whether the last read filled all the room that it had.
     filled: bool,
-    /// What is to come of the body, and whether the connection stays.
+    /// What is to come of the body, whether the status is a success, and whether the connection stays.
     body: Body,
+    succeeds: bool,
     keeps_alive: bool,
     read: u64,
+    /// What had been read when the last request began.
+    read_before: u64,
     used: bool,
     closed: bool,
 }
@@ -55,15 +60,18 @@ impl H1 {
             came: BytesMut::new(),
             filled: false,
             body: Body::none(),
+            succeeds: false,
             keeps_alive: true,
             read: 0,
+            read_before: 0,
             used: false,
             closed: false,
         }
     }
 
+    /// Whether it can carry no request: also while a subscriber that answered before it had read all still reads.
     pub(super) const fn is_closed(&self) -> bool {
-        self.closed
+        self.closed || self.sending
     }
 
     pub(super) const fn close(&mut self) {
@@ -82,6 +90,7 @@ impl H1 {
 
     /// Ready when it is of no use any more; between two requests only.
     pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_send(cx);
         if !self.closed {
             let mut byte = [0];
             // Its end, an error, or an answer that nobody asked for.
@@ -98,7 +107,9 @@ impl H1 {
         post: &Post<'_>,
         wants_headers: impl Fn(u16) -> bool,
     ) -> Option<Head> {
-        if self.closed {
+        // What came since the last answer would be taken for the next one; so would its end.
+        let closed = poll_fn(|cx| Poll::Ready(self.poll_closed(cx).is_ready())).await;
+        if closed || self.sending {
             return None;
         }
         let head = self.unsent.first_mut();
@@ -107,6 +118,7 @@ impl H1 {
         post.write_head(head.get_mut());
         *self.unsent.last_mut() = post.body().clone();
         self.sending = true;
+        self.read_before = self.read;
         let most = self.read + MAX_BEFORE_ANSWER;
         let mut answer = Answer::default();
         poll_fn(|cx| {
@@ -121,12 +133,13 @@ impl H1 {
                     Ok(Some((head, body))) => {
                         self.body = body;
                         self.keeps_alive = head.keeps_alive;
+                        self.succeeds = (200..300).contains(&head.status);
                         return Poll::Ready(Some(head));
                     }
                     Ok(None) if self.read > most => return Poll::Ready(None),
                     Ok(None) => {}
                 }
-                if ready!(self.poll_fill(cx)) == 0 {
+                if !matches!(ready!(self.poll_fill(cx)), Ok(1..)) {
                     return Poll::Ready(None);
                 }
             }
@@ -173,28 +186,30 @@ impl H1 {
     }
 
     /// Reads what there is; 0 at its end.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broke>> {
         let room = if self.filled { READ_MORE } else { READ };
         if self.came.capacity() - self.came.len() < room / 2 {
             self.came.reserve(room);
         }
         let came = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.came);
-        let came = ready!(came).unwrap_or_else(|error| {
+        let came = ready!(came).map_err(|error| {
             broke(error);
-            0
-        });
+            Broke
+        })?;
         self.filled = self.came.len() == self.came.capacity();
         self.read += came as u64;
-        Poll::Ready(came)
+        Poll::Ready(Ok(came))
     }
 
     /// The answer is whole: whether the connection is good for another request.
     fn answered(&mut self) {
+        // Who took it may read on, until the connection is needed; who did not has no use for the rest.
+        let cut_off = self.sending && !self.succeeds;
         // What comes after an answer that nobody asked for would be taken for the next one.
-        if self.sending || !self.keeps_alive || !self.came.is_empty() {
+        if cut_off || !self.keeps_alive || !self.came.is_empty() {
             self.closed = true;
         }
-        if self.came.capacity() > 2 * READ {
+        if self.read - self.read_before > KEPT_READ {
             self.came = BytesMut::new();
         }
         self.filled = false;
@@ -221,12 +236,14 @@ impl Pieces for H1 {
                     return Poll::Ready(Some(Err(Broke)));
                 }
             }
-            if ready!(self.poll_fill(cx)) == 0 {
-                self.closed = true;
-                return Poll::Ready(match self.body.end() {
-                    Ok(()) => None,
-                    Err(_) => Some(Err(Broke)),
-                });
+            match ready!(self.poll_fill(cx)) {
+                Ok(1..) => continue,
+                // Only an orderly end may be one of the body.
+                Ok(0) if self.body.end().is_ok() => {
+                    self.closed = true;
+                    return Poll::Ready(None);
+                }
+                Ok(0) | Err(Broke) => return Poll::Ready(Some(Err(Broke))),
             }
         }
     }
@@ -235,3 +252,6 @@ impl Pieces for H1 {
         self.close();
     }
 }
+
+#[cfg(test)]
+mod tests;
