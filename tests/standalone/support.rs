@@ -7,7 +7,9 @@ use busway_testkit::{
     wait,
 };
 
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+/// A watch whose API server was away looks again within half a minute (kube's longest backoff), and once more when that one was
+/// not ready yet; twice that on a machine that does other things.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A control plane with our kinds in it.
 pub(crate) async fn with_crds(control: &ControlPlane) {
