@@ -237,7 +237,7 @@ impl Pieces for H1 {
                 }
             }
             match ready!(self.poll_fill(cx)) {
-                Ok(1..) => continue,
+                Ok(1..) => {}
                 // Only an orderly end may be one of the body.
                 Ok(0) if self.body.end().is_ok() => {
                     self.closed = true;
