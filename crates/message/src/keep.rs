@@ -101,17 +101,37 @@ fn is_ours(name: &str) -> bool {
 /// What no Bus can add.
 fn is_never_kept(name: &str) -> bool {
     is_ours(name)
+        || is_of_one_request(name)
         || matches!(
             name,
-            // Of one connection.
-            "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer"
-                | "transfer-encoding" | "upgrade" | "http2-settings"
-                // Of one request: our client sets its own.
-                | "content-length" | "expect" | "host"
-                // Credentials, for whom the sender meant them and nobody else.
-                | "authorization" | "cookie" | "set-cookie" | "proxy-authenticate"
-                | "proxy-authentication-info" | "proxy-authorization"
+            // Credentials, for whom the sender meant them and nobody else.
+            "authorization"
+                | "cookie"
+                | "set-cookie"
+                | "proxy-authenticate"
+                | "proxy-authentication-info"
+                | "proxy-authorization"
         )
+}
+
+/// Whether a header, by its name in lower case, is of one connection (RFC 9110 §7.6.1) or of one request, and says
+/// nothing of the message: whoever sends it on sets its own.
+#[must_use]
+pub fn is_of_one_request(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+            | "content-length"
+            | "expect"
+            | "host"
+    )
 }
 
 /// The names that the `connection` header lists.

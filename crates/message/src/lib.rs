@@ -25,6 +25,6 @@ pub use attributes::{AttributeName, Attributes, InvalidAttributeName, attribute}
 pub use event::{InvalidEvent, Kind, Mode, SpecVersion};
 pub use id::{InvalidMessageId, MessageId};
 pub use json::{MAX_NESTING, nesting};
-pub use keep::KeepHeaders;
+pub use keep::{KeepHeaders, is_of_one_request};
 pub use message::Message;
 pub use value::is_string as is_attribute_value;

@@ -2,7 +2,7 @@
 
 use busway_core::{SubscriptionRef, address::Destination, world::Entropy};
 use busway_message::{
-    Message,
+    Message, is_of_one_request,
     names::{BUSWAY_ATTEMPT, BUSWAY_NAMESPACE, BUSWAY_SUBSCRIPTION, TRACEPARENT, TRACESTATE},
     trace::TraceContext,
 };
@@ -96,10 +96,11 @@ impl<'a> Post<'a> {
         }
         with(&TRACEPARENT, &self.trace);
         for (name, value) in self.message.headers() {
-            let is_said = is_of_connection(name)
+            // Receivers keep none of the first kind, but a bus author's message may have one, and it would change the
+            // framing.
+            let is_said = is_of_one_request(name.as_str())
                 || *name == TRACEPARENT
                 || (*name == TRACESTATE && !self.goes_on)
-                || *name == header::HOST
                 || (*name == header::AUTHORIZATION && authorization.is_some())
                 || (*name == PREFER && prefer_reply)
                 || (self.attempt.is_some()
@@ -139,22 +140,6 @@ impl<'a> Post<'a> {
     fn length(&self) -> HeaderValue {
         HeaderValue::from(self.body().len())
     }
-}
-
-/// Whether a header is of one connection, or of how the body comes over it. Receivers keep none (delivery
-/// specification, §2), but a bus author's message may have one, and here it would change the framing.
-fn is_of_connection(name: &HeaderName) -> bool {
-    [
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::CONNECTION,
-        header::TE,
-        header::TRAILER,
-        header::UPGRADE,
-        header::EXPECT,
-    ]
-    .contains(name)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 
 /// A [`HeaderValue`] holds no end of a line, nor does a name.
